@@ -1,0 +1,96 @@
+"""The child that compiles: `python -m probes.kernel.compiler`, its standard input a unix socket to the collector.
+
+BCC brings LLVM, more than 100 MB of it. So it lives only here: the child takes the knobs as JSON, compiles and loads the
+program, hands over the descriptors of its maps and programs, and exits. A process without BCC then attaches and reads
+them. `prog_array`s are handed over like every map: without their own descriptor their entries vanish with the child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from probes.kernel import calls, layout, tracefs
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "program"
+SOURCES = ("events.h", "state.h", "framing.h", "hooks.c")
+SHIM = HERE / "shim"  # all the kernel headers BCC asks for, so that every host takes the same way
+
+MAPS = ("descriptors", "connections", "calls", "sockets", "call_kinds", "counters", "cursors", "scratches", "tails", "events")
+PROGRAMS = ("on_enter", "on_exit", "walk", "on_state", "on_received", "on_thread_exit", "on_exec")
+STATE_TRACEPOINT, RECEIVED_TRACEPOINT = "sock:inet_sock_set_state", "tcp:tcp_rcv_space_adjust"
+HOOKS = {  # beside those of the system calls
+    STATE_TRACEPOINT: "on_state",
+    RECEIVED_TRACEPOINT: "on_received",
+    "sched:sched_process_exit": "on_thread_exit",
+    "sched:sched_process_exec": "on_exec",
+}
+STEPS = 48  # of a walk, as far as the verifier follows
+
+
+def source(knobs: dict[str, int], tracefs_root: Path) -> str:
+    """The whole C program. `knobs` are its constants: MAX_CONNECTIONS, RING_PAGES, HEAD_BYTES and so on."""
+    offsets = {}
+    for prefix, name in (("STATE", STATE_TRACEPOINT), ("RECEIVED", RECEIVED_TRACEPOINT)):
+        for field, offset in tracefs.field_offsets(tracefs_root, name).items():
+            offsets[f"{prefix}_{field.upper()}"] = offset
+    offsets.setdefault("RECEIVED_FAMILY", 0)  # absent before 5.12: IPv4 is assumed
+    constants = "".join(f"#define {name} {value}\n" for name, value in {**knobs, **offsets, "STEPS": STEPS}.items())
+    parts = [(PROGRAM / name).read_text() for name in SOURCES]
+    return "#include <uapi/linux/ptrace.h>\n" + constants + "".join(parts) + layout.macros()
+
+
+def attachments(root: Path) -> list[tuple[int, str]]:
+    """Tracepoint ids and the program that each is to run. Calls that this kernel does not have are left out."""
+    wanted = list(HOOKS.items())
+    for call in calls.numbers().values():
+        wanted.append((f"syscalls:sys_enter_{call.name}", "on_enter"))
+        if call.returns:
+            wanted.append((f"syscalls:sys_exit_{call.name}", "on_exit"))
+    found = []
+    for name, program in wanted:
+        try:
+            found.append((tracefs.tracepoint_id(root, name), program))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[str, int]]:
+    """Compiles and loads: the BPF object, which has to stay alive, and descriptors of maps and programs by name."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(SHIM)
+    from bcc import BPF
+
+    bpf = BPF(text=source(knobs, root), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
+    programs = {name: bpf.load_func(name, BPF.TRACEPOINT).fd for name in PROGRAMS}
+    bpf["tails"][ctypes.c_int(0)] = ctypes.c_int(programs["walk"])
+    maps = {name: bpf[name].map_fd for name in MAPS}
+    return bpf, maps, programs
+
+
+def main() -> int:
+    channel = socket.socket(fileno=os.dup(0))
+    knobs = json.loads(channel.recv(65536))
+    try:
+        root = tracefs.mount_privately()
+        keep, maps, programs = build(knobs, root)
+    except Exception as error:
+        # Whatever it is, the collector tells it in its own words; BCC has put the details on stderr.
+        channel.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        return 1
+    answer = {"maps": list(maps), "programs": list(programs), "attachments": attachments(root)}
+    socket.send_fds(channel, [json.dumps(answer).encode()], [*maps.values(), *programs.values()])
+    channel.recv(1)
+    del keep
+    sys.stdout.flush()
+    os._exit(0)  # LLVM's and BCC's tear-down is slow and does nothing for us
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The structures that the BPF program and the collector share (program/events.h, program/state.h).
+
+`macros()` hands sizes and offsets to the C side, where `_Static_assert` compares them: a difference stops the
+compilation. All fields are in the host's byte order and naturally aligned.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from enum import IntEnum
+
+CALLS_KNOWN = 512  # system call numbers in the map call_kinds
+
+
+class Kind(IntEnum):
+    """What a record of the ring buffer is."""
+
+    HEAD = 1
+    OPENED = 2
+    CLOSED = 3
+    IGNORED = 4
+    VERIFY = 5
+
+
+class Label(IntEnum):
+    """What the kernel takes a connection for."""
+
+    NONE = 0
+    MONGODB = 1
+    KAFKA = 2
+
+
+PROTOCOL_OF_LABEL = {Label.NONE: "", Label.MONGODB: "mongodb", Label.KAFKA: "kafka"}
+
+OUTBOUND, FIRST, LAST = 1, 2, 4  # flags of a head
+
+COUNTERS = (
+    "messages",
+    "ring_full",
+    "unreadable",
+    "connections_full",
+    "calls_full",
+    "resynchronised",
+    "too_many_in_a_call",
+    "ignored_connections",
+)
+
+
+class CallKind(IntEnum):
+    """What a system call does with a descriptor (enum call_kind)."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    READV = 3
+    WRITEV = 4
+    RECVFROM = 5
+    RECVMSG = 6
+    SENDMSG = 7
+    SENDFILE = 8
+    CONNECT = 9
+    ACCEPT = 10
+    CLOSE = 11
+    DUP = 12
+    DUP_TO = 13
+    FCNTL = 14
+    CLOSE_RANGE = 15
+
+
+class HeadRecord(ctypes.Structure):
+    """`struct head`; `length` + `tail` bytes follow it."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint8),
+        ("framing", ctypes.c_uint8),
+        ("label", ctypes.c_uint8),
+        ("flags", ctypes.c_uint8),
+        ("tgid", ctypes.c_uint32),
+        ("connection", ctypes.c_uint64),
+        ("number", ctypes.c_uint64),
+        ("first_ns", ctypes.c_uint64),
+        ("last_ns", ctypes.c_uint64),
+        ("total", ctypes.c_uint32),
+        ("offset", ctypes.c_uint32),
+        ("length", ctypes.c_uint32),
+        ("tail", ctypes.c_uint32),
+    )
+
+
+class Addresses(ctypes.Structure):
+    """`struct addresses`: ports in host byte order, IPv4 in the first 4 bytes; family 0 where unknown."""
+
+    _fields_ = (
+        ("family", ctypes.c_uint16),
+        ("near_port", ctypes.c_uint16),
+        ("far_port", ctypes.c_uint16),
+        ("pad", ctypes.c_uint16),
+        ("near", ctypes.c_uint8 * 16),
+        ("far", ctypes.c_uint8 * 16),
+    )
+
+
+class LifecycleRecord(ctypes.Structure):
+    """`struct lifecycle`: every record that is no head."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint8),
+        ("framing", ctypes.c_uint8),
+        ("label", ctypes.c_uint8),
+        ("flags", ctypes.c_uint8),
+        ("tgid", ctypes.c_uint32),
+        ("connection", ctypes.c_uint64),
+        ("ns", ctypes.c_uint64),
+        ("inbound", ctypes.c_uint64),
+        ("outbound", ctypes.c_uint64),
+        ("fd", ctypes.c_uint32),
+        ("reason", ctypes.c_uint32),
+        ("addresses", Addresses),
+    )
+
+
+class ConnectionSeed(ctypes.Structure):
+    """The first fields of `struct connection`: what the collector writes for a connection it found in /proc.
+
+    The rest is zero: its streams wait for a call that begins with a plausible header.
+    """
+
+    _fields_ = (
+        ("opened_ns", ctypes.c_uint64),
+        ("tgid", ctypes.c_uint32),
+        ("fd", ctypes.c_uint32),
+        ("references", ctypes.c_uint32),
+        ("young", ctypes.c_uint8),
+        ("label", ctypes.c_uint8),
+        ("announced", ctypes.c_uint8),
+        ("sasl", ctypes.c_uint8),
+    )
+
+
+HEAD = struct.Struct("=BBBBIQQQQIIII")
+assert HEAD.size == ctypes.sizeof(HeadRecord)
+
+_MIRRORED = (("head", HeadRecord), ("addresses", Addresses), ("lifecycle", LifecycleRecord))
+
+
+def _offsets(record: type[ctypes.Structure]) -> dict[str, int]:
+    return {name: getattr(record, name).offset for name, *_ in record._fields_}
+
+
+def macros() -> str:
+    """C source that fails to compile unless the C side has the same layout."""
+    lines = []
+    for name, record in _MIRRORED:
+        lines.append(f'_Static_assert(sizeof(struct {name}) == {ctypes.sizeof(record)}, "size of {name}");')
+    for name, record in (*_MIRRORED, ("connection", ConnectionSeed)):
+        lines += [
+            f'_Static_assert(__builtin_offsetof(struct {name}, {field}) == {offset}, "{name}.{field}");'
+            for field, offset in _offsets(record).items()
+        ]
+    lines.append(f'_Static_assert(COUNTERS == {len(COUNTERS)}, "counters");')
+    lines.append(f'_Static_assert(CALL_CLOSE_RANGE == {CallKind.CLOSE_RANGE:d}, "call kinds");')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,114 @@
+"""Brings the BPF program into the kernel and attaches it, without BCC in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from probes.exit_codes import ExitCode, Refusal
+from probes.kernel import bpf, calls, layout
+from probes.kernel.ring import Ring
+
+_U32 = 4
+_COMPILE_SECONDS = 60
+
+
+class Kernel:
+    """The attached program: its maps by name, its ring buffer. Ends with `close`, or with the process."""
+
+    def __init__(
+        self, *, head_bytes: int, ring_bytes: int, max_connections: int = 32768, protocols: tuple[str, ...] = ()
+    ) -> None:
+        """Compiles, loads and attaches; takes some seconds. Raises Refusal where this host cannot.
+
+        `ring_bytes` is rounded up to a power of two of pages; `protocols` limits what is recognised ("mongodb",
+        "kafka"; none: both).
+        """
+        page = os.sysconf("SC_PAGE_SIZE")
+        pages = 1 << max(0, (max(ring_bytes, page) - 1) // page).bit_length()
+        knobs = {
+            "HEAD_BYTES": head_bytes,
+            "RING_PAGES": pages,
+            "MAX_CONNECTIONS": max_connections,
+            "ONLY_MONGODB": int(protocols == ("mongodb",)),
+            "ONLY_KAFKA": int(protocols == ("kafka",)),
+        }
+        answer, descriptors = _compile(knobs)
+        names = answer["maps"] + answer["programs"]
+        by_name = dict(zip(names, descriptors, strict=True))
+        self.maps = {name: bpf.Map(by_name[name]) for name in answer["maps"]}
+        self._descriptors = descriptors
+        for number, call in calls.numbers().items():
+            self.maps["call_kinds"].update(number.to_bytes(_U32, sys.byteorder), bytes([call.kind]))
+        self.ring = Ring(by_name["events"], pages * page)
+        self._perf_events: list[int] = []
+        try:
+            for tracepoint_id, program in answer["attachments"]:
+                self._perf_events.append(bpf.attach_tracepoint(tracepoint_id, by_name[program]))
+        except OSError as error:
+            self.close()
+            raise Refusal(
+                f"the kernel refused a probe ({error.strerror}): run as root, or see what is missing with: l7top doctor",
+                ExitCode.PRIVILEGES if isinstance(error, PermissionError) else ExitCode.KERNEL,
+            ) from error
+
+    def counters(self) -> dict[str, int]:
+        """The program's counters by name, of all CPUs together."""
+        counts = {}
+        for index, name in enumerate(layout.COUNTERS):
+            values = self.maps["counters"].lookup(index.to_bytes(_U32, sys.byteorder)) or b""
+            counts[name] = sum(memoryview(values).cast("Q"))
+        return counts
+
+    def close(self) -> None:
+        for fd in self._perf_events:
+            os.close(fd)
+        self._perf_events = []
+        self.ring.close()
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors = []
+
+
+def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:
+    """What the compiling child answers, and the descriptors it hands over."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "probes.kernel.compiler"], stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        theirs.close()
+        ours.settimeout(_COMPILE_SECONDS)
+        try:
+            ours.sendall(json.dumps(knobs).encode())
+            message, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, 64)
+            answer = json.loads(message) if message else {"error": "the compiler ended early"}
+            if "error" not in answer:
+                ours.sendall(b"x")
+        except (TimeoutError, OSError) as error:
+            child.kill()
+            answer, descriptors = {"error": str(error)}, []
+        assert child.stderr is not None
+        with child.stderr:
+            narration = child.stderr.read().decode(errors="replace")
+        child.wait()
+    if "error" in answer:
+        raise _refusal(answer["error"], narration)
+    return answer, descriptors
+
+
+def _refusal(error: str, narration: str) -> Refusal:
+    if "ModuleNotFoundError" in error:
+        return Refusal(
+            "BCC is not there: apt-get install python3-bpfcc (Fedora, RHEL: dnf install python3-bcc),"
+            " and use a venv made with --system-site-packages",
+            ExitCode.BCC,
+        )
+    if "PermissionError" in error or "Operation not permitted" in narration or os.geteuid():
+        return Refusal("probes need root: sudo l7top …", ExitCode.PRIVILEGES)
+    detail = error if not os.environ.get("L7TOP_DEBUG") else f"{error}\n{narration}"
+    return Refusal(f"the probes could not be loaded ({detail}); see: l7top doctor", ExitCode.KERNEL)

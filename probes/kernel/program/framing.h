@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Follows each direction message by message, wherever the system calls cut it, and tells the head of each.
+// probes/sources/framing.py is the same algorithm for captures; one corpus of streams runs through both.
+
+enum { IMPLAUSIBLE = 0, UNDECIDED = 1 };  // verdicts below any message's length
+
+inline_always u32 little_endian(u8 *p) { return p[0] | p[1] << 8 | p[2] << 16 | (u32)p[3] << 24; }
+inline_always u32 big_endian(u8 *p) { return p[3] | p[2] << 8 | p[1] << 16 | (u32)p[0] << 24; }
+
+inline_always int mongodb_opcode(u32 opcode)
+{
+    return opcode == 2013 || opcode == 2012 || opcode == 1 || opcode == 1000 ||
+           (opcode >= 2001 && opcode <= 2007) || opcode == 2010 || opcode == 2011;
+}
+
+// MsgHeader: messageLength, requestID, responseTo, opCode; int32 little-endian, the length counts itself.
+// A message's length, IMPLAUSIBLE, or UNDECIDED where more bytes are needed.
+inline_always u32 mongodb_length(u8 *p, u32 have, int strict)
+{
+    if (have < 4)
+        return UNDECIDED;
+    u32 length = little_endian(p);
+    if (length < 16 || length > MONGODB_LONGEST)
+        return IMPLAUSIBLE;
+    if (have < 16)
+        return UNDECIDED;
+    u32 opcode = little_endian(p + 12);
+    if (!mongodb_opcode(opcode))
+        return IMPLAUSIBLE;
+    if (strict && opcode == 2013) {
+        if (length < 26)
+            return IMPLAUSIBLE;
+        if (have < 21)
+            return UNDECIDED;
+        if (p[16] & ~3 || p[17] || p[20] > 2)  // unknown required flag bits, section kind
+            return IMPLAUSIBLE;
+    }
+    return length;
+}
+
+// Request: length, api_key, api_version, correlation_id, client_id; big-endian, the length does not count itself.
+inline_always u32 kafka_request_length(u8 *p, u32 have, int strict, int sasl)
+{
+    if (have < 4)
+        return UNDECIDED;
+    u32 length = big_endian(p);
+    if (length > KAFKA_LONGEST)
+        return IMPLAUSIBLE;
+    if (sasl)
+        return length + 4;
+    if (length < 8)
+        return IMPLAUSIBLE;
+    if (have < 8)
+        return UNDECIDED;
+    if (p[4] || p[5] > 127 || p[6] || p[7] > 63)  // api_key, api_version
+        return IMPLAUSIBLE;
+    if (!strict)
+        return length + 4;
+    if (length < 10 || length > 200000000)
+        return IMPLAUSIBLE;
+    if (have < 14)
+        return UNDECIDED;
+    if (p[8] & 0x80)  // correlation_id
+        return IMPLAUSIBLE;
+    u32 client_id = p[12] << 8 | p[13];
+    if (client_id != 0xffff && (client_id > 255 || client_id + 10 > length))
+        return IMPLAUSIBLE;
+    if (client_id != 0xffff && client_id && have > 14 && (p[14] < 0x20 || p[14] == 0x7f))
+        return IMPLAUSIBLE;
+    return length + 4;
+}
+
+// Reply: length, correlation_id. Out of sync it has to answer one of the last requests.
+inline_always u32 kafka_reply_length(u8 *p, u32 have, int synced, u32 correlation)
+{
+    if (have < 4)
+        return UNDECIDED;
+    u32 length = big_endian(p);
+    if (length > KAFKA_LONGEST)
+        return IMPLAUSIBLE;
+    if (synced)
+        return length + 4;
+    if (length < 4)
+        return IMPLAUSIBLE;
+    if (have < 8)
+        return UNDECIDED;
+    if (correlation - big_endian(p + 4) >= CORRELATIONS)
+        return IMPLAUSIBLE;
+    return length + 4;
+}
+
+inline_always u32 message_length(struct connection *c, struct stream *s, u8 *p, u32 have)
+{
+    if (c->label == LABEL_MONGODB)
+        return mongodb_length(p, have, !s->synced);
+    if (c->label == LABEL_KAFKA)
+        return s->requests ? kafka_request_length(p, have, !s->synced, c->sasl)
+                           : kafka_reply_length(p, have, s->synced, c->correlation);
+    u32 length = ONLY_KAFKA ? IMPLAUSIBLE : mongodb_length(p, have, 1);
+    if (length > UNDECIDED) {
+        c->label = LABEL_MONGODB;
+        return length;
+    }
+    u32 other = ONLY_MONGODB ? IMPLAUSIBLE : kafka_request_length(p, have, 1, 0);
+    if (other > UNDECIDED) {
+        c->label = LABEL_KAFKA;
+        s->requests = 1;
+        return other;
+    }
+    return length | other;  // undecided if one of them is
+}
+
+inline_always void advance(struct cursor *q, struct stream *s, u64 bytes)
+{
+    q->left -= bytes;
+    q->base += bytes;
+    q->segment -= bytes;
+    s->done += bytes;
+}
+
+inline_always void lose_sync(struct stream *s)
+{
+    if (s->synced)
+        count(COUNT_RESYNCHRONISED);
+    s->synced = 0;
+    s->total = 0;
+    s->done = 0;
+    s->held = 0;
+}
+
+inline_always void announce(struct cursor *q, struct connection *c)
+{
+    if (!c->addresses.family && c->socket) {
+        struct addresses *a = sockets.lookup(&c->socket);
+        if (a)
+            c->addresses = *a;
+    }
+    u8 news = c->addresses.family ? 2 : 1;
+    if (c->announced == news)
+        return;
+    struct lifecycle opened = {};
+    opened.kind = EVENT_OPENED;
+    opened.label = c->label;
+    opened.tgid = q->tgid;
+    opened.connection = q->connection;
+    opened.ns = c->opened_ns;
+    opened.fd = q->fd;
+    opened.addresses = c->addresses;
+    if (!tell(&opened, sizeof(opened)))
+        c->announced = news;
+}
+
+inline_always void ignore(struct cursor *q, struct connection *c)
+{
+    struct lifecycle ignored = {};
+    ignored.kind = EVENT_IGNORED;
+    ignored.tgid = q->tgid;
+    ignored.connection = q->connection;
+    ignored.ns = q->last_ns;
+    ignored.fd = q->fd;
+    ignored.addresses = c->addresses;
+    ignored.reason = c->tls > c->strange / 2 ? REASON_TLS : REASON_UNRECOGNISED;
+    tell(&ignored, sizeof(ignored));
+    count(COUNT_IGNORED);
+    u64 key = (u64)q->tgid << 32 | q->fd, none = 0;
+    descriptors.update(&key, &none);
+    connections.delete(&q->connection);
+}
+
+// A header is due: gathers its bytes, if need be over several calls, and decides what begins here. 0 ends the walk.
+inline_always int begin(struct cursor *q, struct connection *c, struct stream *s, u64 available)
+{
+    if (q->blind) {
+        lose_sync(s);
+        return 0;
+    }
+    u32 held = s->held & (HOLD - 1);
+    u64 more = HOLD - held;
+    if (more > available)
+        more = available;
+    __builtin_memcpy(q->peek, s->hold, HOLD);
+    bound(more, HOLD);  // for the verifier
+    if (bpf_probe_read_user(q->peek + held, more, (void *)q->base)) {
+        count(COUNT_UNREADABLE);
+        lose_sync(s);
+        return 0;
+    }
+    if (!held)
+        s->first_ns = q->first_ns;
+    u8 unlabelled = blur(q->untold, !c->label);
+    more = blur(q->b, more);
+    held = blur(q->c, held);
+    u32 length = blur(q->a, message_length(c, s, q->peek, held + more));
+    unlabelled = q->untold;
+    more = q->b;
+    held = q->c;
+    if (length == UNDECIDED) {
+        __builtin_memcpy(s->hold, q->peek, HOLD);
+        s->held = held + more;
+        advance(q, s, more);
+        s->done = 0;
+        return 1;
+    }
+    if (length == IMPLAUSIBLE) {
+        if (held && !s->synced) {  // it may begin at a later one of the held bytes
+            __builtin_memcpy(s->hold, q->peek + 1, HOLD - 1);
+            s->held = held - 1;
+            return 1;
+        }
+        lose_sync(s);
+        if (!c->label && ++c->strange) {
+            if (q->peek[0] >= 0x14 && q->peek[0] <= 0x17 && q->peek[1] == 3)
+                c->tls++;
+            if (c->strange > STRANGE_CALLS)
+                ignore(q, c);
+        }
+        return 0;  // the next call may begin with a message
+    }
+    if (c->label == LABEL_KAFKA && s->requests && held + more >= 12) {
+        c->correlation = big_endian(q->peek + 8);
+        if (q->peek[5] == 17 && !q->peek[7])  // SaslHandshake v0: tokens without header follow
+            c->sasl = 1;
+    }
+    if (unlabelled && c->young && c->label == LABEL_KAFKA) {
+        struct stream *replies = &c->streams[!q->outbound];
+        if (!c->strange && !replies->number && !replies->held)
+            replies->synced = 1;
+    }
+    s->synced = 1;
+    s->total = length;
+    s->done = held;
+    s->keep = HEAD_BYTES;
+    if (c->label == LABEL_MONGODB && little_endian(q->peek + 12) == 2012)  // OP_COMPRESSED: useless when cut
+        s->keep = LONGEST_HEAD;
+    s->number++;
+    count(COUNT_MESSAGES);
+    return 1;
+}
+
+// Some bytes of a message whose length is known: tells its head, passes over the rest. 0 ends the walk.
+inline_always int follow(struct cursor *q, struct connection *c, struct stream *s, struct scratch *e, u64 available)
+{
+    u64 take = s->total - s->done;
+    u8 last = blur(q->last, available >= take);
+    take = blur(q->a, last ? take : available);
+    u8 untold = blur(q->untold, s->held == s->done);
+    u64 held = blur(q->b, untold ? s->held : 0);
+
+    if (!last && untold && !q->blind && held + take <= HOLD) {  // a pre-read: waits for the rest
+        u64 more = take;
+        bound(held, HOLD - 1);
+        bound(more, HOLD);  // for the verifier
+        __builtin_memcpy(q->peek, s->hold, HOLD);
+        if (bpf_probe_read_user(q->peek + held, more, (void *)q->base))
+            count(COUNT_UNREADABLE);
+        __builtin_memcpy(s->hold, q->peek, HOLD);
+        s->held = held + take;
+        advance(q, s, take);
+        return 1;
+    }
+
+    u64 kept = 0, tail = 0;
+    if (!q->blind && s->done < s->keep) {
+        kept = s->keep - s->done;
+        if (kept > take)
+            kept = take;
+    }
+    if (!q->blind && last && kept < take) {
+        tail = take - kept;
+        if (tail > TAIL)
+            tail = TAIL;
+    }
+    kept = blur(q->b, kept);
+    tail = blur(q->c, tail);
+    if (untold || kept || last) {
+        e->head.kind = EVENT_HEAD;
+        e->head.framing = FRAMING_MESSAGE;
+        e->head.label = c->label;
+        e->head.flags = (q->outbound ? HEAD_OUTBOUND : 0) | (untold ? HEAD_FIRST : 0) | (last ? HEAD_LAST : 0);
+        e->head.tgid = q->tgid;
+        e->head.connection = q->connection;
+        e->head.number = s->number - 1;
+        e->head.first_ns = s->first_ns;
+        e->head.last_ns = last ? q->last_ns : 0;
+        e->head.total = s->total;
+        e->head.offset = untold ? 0 : s->done;
+        __builtin_memcpy(e->data, s->hold, HOLD);
+        bound(held, HOLD);  // for the verifier
+        bound(kept, LONGEST_HEAD);  // for the verifier
+        if (kept && bpf_probe_read_user(e->data + held, kept, (void *)q->base)) {
+            count(COUNT_UNREADABLE);
+            kept = 0;
+            tail = 0;
+        }
+        u64 length = held + kept;
+        bound(tail, TAIL);  // for the verifier
+        bound(length, LONGEST_HEAD + HOLD);  // for the verifier
+        if (tail && bpf_probe_read_user(e->data + length, tail, (void *)(q->base + take - tail))) {
+            count(COUNT_UNREADABLE);
+            tail = 0;
+        }
+        e->head.length = length;
+        e->head.tail = tail;
+        announce(q, c);
+        u64 size = sizeof(struct head) + length + tail;
+        opaque(size);
+        if (size > sizeof(struct scratch))  // for the verifier
+            size = sizeof(struct scratch);
+        tell(e, size);
+        s->held = 0;
+    }
+    advance(q, s, take);
+    if (q->blind)
+        s->keep = s->done + WINDOW;
+    if (last) {
+        s->total = 0;
+        s->done = 0;
+    }
+    return 1;
+}
+
+inline_always int step(struct cursor *q, struct connection *c, struct scratch *e)
+{
+    if (!q->left)
+        return 0;
+    struct stream *s = &c->streams[q->outbound & 1];
+    if (!q->segment) {
+        if (++q->at >= q->vectors)
+            return 0;
+        struct { u64 base, length; } v = {};
+        if (bpf_probe_read_user(&v, sizeof(v), (void *)(q->vector + q->at * sizeof(v)))) {
+            count(COUNT_UNREADABLE);
+            lose_sync(s);
+            return 0;
+        }
+        q->base = v.base;
+        q->segment = v.length;
+        return 1;
+    }
+    u64 available = q->segment < q->left ? q->segment : q->left;
+    if (!s->total)
+        return begin(q, c, s, available);
+    return follow(q, c, s, e, available);
+}

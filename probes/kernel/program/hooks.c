@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The attach points. One enter and one exit program serve every system call: what a call does is looked up by number.
+
+struct enter_context { u64 common; u64 number; u64 first; };  // upper half of number is garbage
+struct exit_context { u64 common; u64 number; s64 result; };
+
+#define MSG_OOB 1
+#define MSG_PEEK 2
+#define MSG_TRUNC 0x20
+#define MSG_ERRQUEUE 0x2000
+#define F_DUPFD 0
+#define F_DUPFD_CLOEXEC 1030
+#define EINPROGRESS 115
+#define LARGE_WRITE 65536
+
+enum { TAIL_WALK = 0 };
+
+inline_always void forget(u64 key)
+{
+    u64 *id = descriptors.lookup(&key);
+    if (!id)
+        return;
+    u64 connection = *id;
+    descriptors.delete(&key);
+    struct connection *c = connection ? connections.lookup(&connection) : 0;
+    if (!c || --c->references)
+        return;
+    if (c->announced) {
+        struct lifecycle closed = {};
+        closed.kind = EVENT_CLOSED;
+        closed.label = c->label;
+        closed.tgid = c->tgid;
+        closed.fd = c->fd;
+        closed.connection = connection;
+        closed.ns = bpf_ktime_get_ns();
+        closed.inbound = c->streams[0].number;
+        closed.outbound = c->streams[1].number;
+        tell(&closed, sizeof(closed));
+    }
+    connections.delete(&connection);
+}
+
+inline_always void remember(u64 key, u64 socket)
+{
+    forget(key);  // an entry that outlived its descriptor
+    u32 zero = 0;
+    // The scratch is free here, and a connection is too large for the stack.
+    struct scratch *e = scratches.lookup(&zero);
+    if (!e)
+        return;
+    struct connection *c = (struct connection *)e->data;
+    __builtin_memset(c, 0, sizeof(*c));
+    c->opened_ns = bpf_ktime_get_ns();
+    c->tgid = key >> 32;
+    c->fd = key;
+    c->references = 1;
+    c->young = 1;
+    c->socket = socket;
+    // Unique: no CPU opens two within 256 ns. The collector's own ids end in 0xff.
+    u64 id = (c->opened_ns & ~0xffull) | (bpf_get_smp_processor_id() & 0x7f);
+    if (connections.update(&id, c) || descriptors.update(&key, &id)) {
+        count(COUNT_CONNECTIONS_FULL);
+        connections.delete(&id);
+    }
+}
+
+inline_always void verify(u32 tgid, u32 reason)
+{
+    struct lifecycle v = {};
+    v.kind = EVENT_VERIFY;
+    v.tgid = tgid;
+    v.ns = bpf_ktime_get_ns();
+    v.reason = reason;
+    tell(&v, sizeof(v));
+}
+
+// The kernel lets a program touch only the arguments that a call declares, and close has but one: the others are read as
+// memory. Those that a call does not have are garbage.
+inline_always void read_args(u64 *args, struct enter_context *ctx)
+{
+    bpf_probe_read_kernel(args, 3 * sizeof(u64), (char *)ctx + sizeof(*ctx));
+}
+
+int on_enter(struct enter_context *ctx)
+{
+    u32 number = ctx->number;
+    u8 *known = call_kinds.lookup(&number);
+    if (!known)
+        return 0;
+    u8 kind = *known;
+    u64 thread = bpf_get_current_pid_tgid();
+    u64 process = thread & 0xffffffff00000000ull;
+    u64 key = process | (u32)ctx->first;
+    u64 args[3] = {};  // the second to the fourth
+    struct call now = {};
+
+    if (kind <= CALL_SENDFILE) {
+        u64 *id = descriptors.lookup(&key);
+        if (!id || !*id)
+            return 0;
+        read_args(args, ctx);
+        now.connection = *id;
+        now.buffer = args[0];
+        now.size = args[1];
+        if (kind == CALL_RECVFROM || kind == CALL_RECVMSG) {
+            u32 flags = kind == CALL_RECVFROM ? args[2] : args[1];
+            if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
+                return 0;
+            now.blind = !!(flags & MSG_TRUNC);
+        }
+        if (kind == CALL_SENDFILE)
+            now.blind = 1;
+    } else if (kind == CALL_CLOSE) {
+        forget(key);  // now: the number may be used again before close returns
+        return 0;
+    } else if (kind == CALL_CLOSE_RANGE) {
+        verify(thread >> 32, VERIFY_CLOSE_RANGE);
+        return 0;
+    } else if (kind == CALL_DUP || kind == CALL_DUP_TO || kind == CALL_FCNTL) {
+        if (kind != CALL_DUP)
+            read_args(args, ctx);
+        if (kind == CALL_FCNTL && args[0] != F_DUPFD && args[0] != F_DUPFD_CLOEXEC)
+            return 0;
+        if (kind == CALL_DUP_TO && (u32)ctx->first != (u32)args[0])
+            forget(process | (u32)args[0]);
+        u64 *id = descriptors.lookup(&key);
+        if (!id || !*id)
+            return 0;
+        now.connection = *id;
+    } else if (kind == CALL_CONNECT) {
+        u16 family = 0;
+        read_args(args, ctx);
+        bpf_probe_read_user(&family, sizeof(family), (void *)args[0]);
+        if (family != 1 && family != 2 && family != 10)  // AF_UNIX, AF_INET, AF_INET6
+            return 0;
+        now.size = family;
+    } else if (kind != CALL_ACCEPT) {
+        return 0;
+    }
+    now.began_ns = bpf_ktime_get_ns();
+    now.fd = ctx->first;
+    now.kind = kind;
+    // A thread's entry stays from call to call: writing it in place is cheaper than insert and delete.
+    struct call *call = calls.lookup(&thread);
+    if (call)
+        *call = now;
+    else if (calls.update(&thread, &now))
+        count(COUNT_CALLS_FULL);
+    return 0;
+}
+
+inline_always void start_walk(struct exit_context *ctx, struct call *call, u8 kind, u64 thread)
+{
+    u32 zero = 0;
+    struct cursor *q = cursors.lookup(&zero);
+    if (!q)
+        return;
+    u64 now = bpf_ktime_get_ns();
+    q->outbound = kind == CALL_WRITE || kind == CALL_WRITEV || kind == CALL_SENDMSG || kind == CALL_SENDFILE;
+    // Outbound bytes count as sent when the call began: their reply may be read before the call returns. A long call
+    // is different: its last byte left towards its end.
+    q->first_ns = q->outbound ? call->began_ns : now;
+    q->last_ns = q->outbound && ctx->result <= LARGE_WRITE ? call->began_ns : now;
+    q->connection = call->connection;
+    q->left = ctx->result;
+    q->blind = call->blind;
+    q->tgid = thread >> 32;
+    q->fd = call->fd;
+    q->rounds = 0;
+    q->at = 0;
+    q->vectors = 1;
+    q->base = call->buffer;
+    q->segment = ctx->result;
+    if (!q->blind && kind >= CALL_READV && kind != CALL_RECVFROM) {
+        q->vector = call->buffer;
+        q->vectors = call->size;
+        if (kind == CALL_RECVMSG || kind == CALL_SENDMSG) {
+            struct { u64 name, name_length, vector, vectors; } message = {};  // struct user_msghdr
+            bpf_probe_read_user(&message, sizeof(message), (void *)call->buffer);
+            q->vector = message.vector;
+            q->vectors = message.vectors;
+        }
+        q->segment = 0;
+        q->at = -1;  // the first step takes vector 0
+    }
+    tails.call(ctx, TAIL_WALK);
+}
+
+int on_exit(struct exit_context *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    struct call *call = calls.lookup(&thread);
+    if (!call || !call->kind)
+        return 0;
+    u8 kind = call->kind;
+    call->kind = CALL_NONE;
+    s64 result = ctx->result;
+    u64 process = thread & 0xffffffff00000000ull;
+
+    if (kind <= CALL_SENDFILE) {
+        if (result > 0)
+            start_walk(ctx, call, kind, thread);
+        return 0;
+    }
+    if (kind == CALL_CONNECT) {
+        // A TCP socket has passed through SYN_SENT; what has not is a datagram socket.
+        if ((result == 0 || result == -EINPROGRESS) && (call->socket || call->size == 1))
+            remember(process | call->fd, call->socket);
+        return 0;
+    }
+    if (result < 0)
+        return 0;
+    if (kind == CALL_ACCEPT) {
+        remember(process | (u32)result, 0);
+        return 0;
+    }
+    // The dup family: one connection more descriptors. dup2 of a descriptor onto itself changes nothing.
+    if ((u32)result == call->fd)
+        return 0;
+    u64 key = process | (u32)result;
+    struct connection *c = connections.lookup(&call->connection);
+    if (c) {
+        forget(key);
+        if (!descriptors.update(&key, &call->connection))
+            c->references++;
+    }
+    return 0;
+}
+
+int walk(struct exit_context *ctx)
+{
+    u32 zero = 0;
+    struct cursor *q = cursors.lookup(&zero);
+    struct scratch *e = scratches.lookup(&zero);
+    if (!q || !e)
+        return 0;
+    struct connection *c = connections.lookup(&q->connection);
+    if (!c)
+        return 0;
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < STEPS; i++)
+        if (!step(q, c, e))
+            return 0;
+    if (++q->rounds < 33)  // the kernel's limit of chained tail calls
+        tails.call(ctx, TAIL_WALK);
+    count(COUNT_TOO_MANY);
+    lose_sync(&c->streams[q->outbound & 1]);
+    return 0;
+}
+
+// The offsets of these tracepoints' fields differ between kernels: compile.py reads them from their format files.
+#define field(type, name) (*(type *)((char *)ctx + name))
+
+inline_always void read_addresses(struct addresses *a, void *ctx, u32 sport, u32 dport, u32 v4, u32 v4_far, u32 v6,
+                                  u32 v6_far, u16 family)
+{
+    a->family = family;
+    a->near_port = *(u16 *)((char *)ctx + sport);
+    a->far_port = *(u16 *)((char *)ctx + dport);
+    if (family == 2) {
+        bpf_probe_read_kernel(a->near, 4, (char *)ctx + v4);
+        bpf_probe_read_kernel(a->far, 4, (char *)ctx + v4_far);
+    } else {
+        bpf_probe_read_kernel(a->near, 16, (char *)ctx + v6);
+        bpf_probe_read_kernel(a->far, 16, (char *)ctx + v6_far);
+    }
+}
+
+// sock:inet_sock_set_state. The local port is 0 at SYN_SENT and right at ESTABLISHED.
+int on_state(void *ctx)
+{
+    u32 state = field(u32, STATE_NEWSTATE), before = field(u32, STATE_OLDSTATE);
+    u64 socket = field(u64, STATE_SKADDR);
+    if (state == 2 /* TCP_SYN_SENT */) {
+        u64 thread = bpf_get_current_pid_tgid();
+        struct call *call = calls.lookup(&thread);
+        if (call && call->kind == CALL_CONNECT)
+            call->socket = socket;
+    } else if (state == 1 /* TCP_ESTABLISHED */ && before == 2) {
+        struct addresses a = {};
+        read_addresses(&a, ctx, STATE_SPORT, STATE_DPORT, STATE_SADDR, STATE_DADDR, STATE_SADDR_V6, STATE_DADDR_V6,
+                       field(u16, STATE_FAMILY));
+        sockets.update(&socket, &a);
+    } else if (state == 7 /* TCP_CLOSE */) {
+        sockets.delete(&socket);
+    }
+    return 0;
+}
+
+// tcp:tcp_rcv_space_adjust fires inside the call that reads: it ties a descriptor to its addresses.
+int on_received(void *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    struct call *call = calls.lookup(&thread);
+    if (!call || !call->kind || call->kind > CALL_SENDFILE)
+        return 0;
+    struct connection *c = connections.lookup(&call->connection);
+    if (!c || c->addresses.family)
+        return 0;
+    u16 family = RECEIVED_FAMILY ? field(u16, RECEIVED_FAMILY) : 2;
+    read_addresses(&c->addresses, ctx, RECEIVED_SPORT, RECEIVED_DPORT, RECEIVED_SADDR, RECEIVED_DADDR,
+                   RECEIVED_SADDR_V6, RECEIVED_DADDR_V6, family);
+    return 0;
+}
+
+// sched:sched_process_exit: a thread that ends inside a call leaves its entry behind.
+int on_thread_exit(void *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    calls.delete(&thread);
+    return 0;
+}
+
+// sched:sched_process_exec closes descriptors without a system call.
+int on_exec(void *ctx)
+{
+    verify(bpf_get_current_pid_tgid() >> 32, VERIFY_EXEC);
+    return 0;
+}

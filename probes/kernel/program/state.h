@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What the program remembers, and its maps.
+
+#define HOLD 64         // bytes of a message's beginning that wait for the rest: size and header pre-reads
+#define TAIL 512        // bytes of a long message's end that are kept
+#define WINDOW 256      // bytes that are kept after a stretch of sendfile
+#define LONGEST_HEAD 16384
+#define STRANGE_CALLS 256  // calls that make no sense before a connection is ignored
+
+#define MONGODB_LONGEST 48000000       // MaxMessageSizeBytes
+#define KAFKA_LONGEST (1u << 30)
+#define CORRELATIONS 4096              // how far behind the last request a reply may be
+
+// One direction of a connection.
+struct stream {
+    u64 number;    // messages begun
+    u64 first_ns;  // first byte of the current one
+    u32 total;     // its length, 0 while its header is due
+    u32 done;      // bytes of it that went by
+    u32 keep;      // bytes are kept while done < keep
+    u32 held;      // bytes of its beginning in hold[]: nothing of it was told yet while held == done
+    u8 synced;     // a message begins where the last one ended
+    u8 requests;   // Kafka: this direction carries the requests
+    u8 pad[6];
+    u8 hold[HOLD];
+};
+
+// The first fields are also written by the collector (connections it finds in /proc): see layout.py.
+struct connection {
+    u64 opened_ns;
+    u32 tgid;
+    u32 fd;
+    u32 references;  // descriptors
+    u8 young;        // seen from its first byte
+    u8 label;
+    u8 announced;    // 1 told, 2 told with addresses
+    u8 sasl;         // Kafka: frames without header may come
+    u32 strange;     // calls that began with nothing plausible, while there is no label
+    u32 tls;         // of those, TLS records
+    u32 correlation; // Kafka: of the last request
+    u32 pad;
+    u64 socket;      // kernel address, 0 where not known
+    struct addresses addresses;
+    struct stream streams[2];  // inbound, outbound
+};
+
+enum call_kind {
+    CALL_NONE,
+    CALL_READ, CALL_WRITE, CALL_READV, CALL_WRITEV, CALL_RECVFROM, CALL_RECVMSG, CALL_SENDMSG, CALL_SENDFILE,
+    CALL_CONNECT, CALL_ACCEPT, CALL_CLOSE, CALL_DUP, CALL_DUP_TO, CALL_FCNTL, CALL_CLOSE_RANGE,
+};
+
+// A system call that a thread is in.
+struct call {
+    u64 connection;
+    u64 buffer;  // or iovec, or msghdr
+    u64 size;    // bytes, or iovecs
+    u64 began_ns;
+    u64 socket;  // connect: the socket that went to SYN_SENT
+    u32 fd;
+    u8 kind;     // CALL_NONE: in none that matters
+    u8 blind;    // its bytes are in no buffer
+    u8 pad[2];
+};
+
+// Where the walk over the bytes of one call is. Per CPU: tracepoint programs run with preemption off, so it is safe
+// across tail calls; and state in a map, not on the stack, is what lets the verifier prune the loop.
+struct cursor {
+    u64 connection;
+    u64 first_ns, last_ns;
+    u64 left;              // bytes of the call to walk
+    u64 base, segment;     // the current buffer and what is left of it
+    u64 vector;            // iovec array
+    u32 vectors, at;
+    u32 tgid, fd;
+    u32 rounds;
+    u8 outbound, blind, last, untold;
+    u64 a, b, c;           // see `blur`
+    u8 peek[2 * HOLD];     // held bytes and what follows them
+};
+
+struct scratch {
+    struct head head;
+    u8 data[LONGEST_HEAD + HOLD + TAIL];
+};
+
+BPF_HASH(descriptors, u64, u64, MAX_CONNECTIONS);              // tgid << 32 | fd → connection, 0: ignored
+BPF_HASH(connections, u64, struct connection, MAX_CONNECTIONS);
+BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
+BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
+BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
+BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_PERCPU_ARRAY(cursors, struct cursor, 1);
+BPF_PERCPU_ARRAY(scratches, struct scratch, 1);
+BPF_PROG_ARRAY(tails, 2);
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+
+#define inline_always static inline __attribute__((always_inline))
+// Keeps clang from proving away a bound that the verifier needs to see.
+#define opaque(x) asm volatile("" : "+r"(x))
+#define bound(x, most) do { opaque(x); if ((x) > (most)) (x) = (most); } while (0)
+
+// For the verifier: a value that went through memory is any value, so that paths which differ in nothing else are one
+// path from here on. Without it each step of a walk costs three times the instructions to verify.
+#define blur(slot, x) ({ (slot) = (x); asm volatile("" ::: "memory"); (slot); })
+
+inline_always void count(u32 cause)
+{
+    u64 *n = counters.lookup(&cause);
+    if (n)
+        *n += 1;
+}
+
+// Adds no wake-up: that is what costs the traced process most. The collector drains on a timer.
+inline_always int tell(void *record, u64 size)
+{
+    int failed = events.ringbuf_output(record, size, 1 /* BPF_RB_NO_WAKEUP */);
+    if (failed)
+        count(COUNT_RING_FULL);
+    return failed;
+}

@@ -1,0 +1,61 @@
+"""Reads a BPF ring buffer through its mapped memory, a batch at a time.
+
+Layout (kernel/bpf/ringbuf.c): a consumer page, a producer page, then the data pages mapped twice in a row, so that no
+record is ever split. A record begins with an 8-byte header: its length with a busy and a discard bit, and its page.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable
+
+_HEADER = struct.Struct("=I")
+_BUSY, _DISCARD, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
+
+
+class Ring:
+    """`size` is the ring's data size in bytes."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        page = mmap.PAGESIZE
+        self.size = size
+        self._data_at = page
+        self._consumer_page = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._pages = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        # One aligned 8-byte item is one store. struct.pack_into is none: the kernel would see a position of 0.
+        self._consumer = memoryview(self._consumer_page).cast("Q")
+        self._producer = memoryview(self._pages)[:8].cast("Q")
+
+    def drain(self, take: Callable[[mmap.mmap, int, int], None], most: int = 65536) -> int:
+        """Hands each waiting record to `take(memory, offset, length)`; how many there were, at most `most`.
+
+        The memory is the kernel's again after the call: `take` copies what it keeps.
+        """
+        memory, mask = self._pages, self.size - 1
+        position, end = self._consumer[0], self._producer[0]
+        records = 0
+        while position < end and records < most:
+            at = self._data_at + (position & mask)
+            (header,) = _HEADER.unpack_from(memory, at)
+            if header & _BUSY:
+                break  # a program is just writing it
+            length = header & _LENGTH
+            if not header & _DISCARD:
+                take(memory, at + 8, length)
+                records += 1
+            position += (length + 8 + 7) & ~7
+            if not records & 255:
+                self._consumer[0] = position  # room for the programs as soon as may be
+        self._consumer[0] = position
+        return records
+
+    @property
+    def waiting_bytes(self) -> int:
+        return int(self._producer[0] - self._consumer[0])
+
+    def close(self) -> None:
+        self._consumer.release()
+        self._producer.release()
+        self._consumer_page.close()
+        self._pages.close()

@@ -1,0 +1,46 @@
+"""What a protocol has to provide. It owns no socket, no clock and no logger: bytes in, records out.
+
+A protocol's parsers are given captured bytes, which are hostile: bounds are checked before anything is allocated, every
+loop moves on, and nothing but `ProtocolError` is ever raised.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from probes.records import Connection, Head, Reply, Request, Session, Verdict
+
+
+class ProtocolError(Exception):
+    """These bytes are not a message of this protocol, or are too broken to read. The only error of a parser."""
+
+
+class WireProtocol(Protocol):
+    """One protocol. An instance belongs to one collector and may keep bounded memory across connections."""
+
+    name: str
+
+    def memory(self, connection: Connection) -> Any:
+        """A new, bounded memory of one connection; handed back with each of its messages."""
+
+    def identify(self, data: bytes, total: int) -> Verdict:
+        """What the head `data` of a message of `total` bytes is, on a connection not met before.
+
+        Called until one direction of the connection is known to carry requests.
+        """
+
+    def request(self, head: Head, memory: Any) -> Request:
+        """The request that `head` begins. Raises ProtocolError."""
+
+    def reply_to(self, head: Head) -> int:
+        """The id of the request that the reply beginning with `head` answers. Raises ProtocolError."""
+
+    def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
+        """The reply that `head` begins; `request` is None where the request was not seen. Raises ProtocolError."""
+
+    def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
+        """The protocol's own part of the session record (DESIGN section 6), absent facts left out.
+
+        Values from documents and payloads appear only with `literals`. May decode, and so be slow: called when
+        someone looks.
+        """
