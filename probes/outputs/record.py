@@ -1,0 +1,200 @@
+"""A session as one JSON line: the contract with scripts (README, "The record").
+
+Names are stable, a fact that is not known is absent rather than null, and no integer goes beyond 2^53, where
+jq and JavaScript begin to round: such a number is a string. A line is UTF-8 and holds no character that a
+terminal would obey: those are written as JSON escapes, so a parser gives back exactly what was captured.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from probes.outputs.escape import UNSAFE
+from probes.protocols.interface import WireProtocol
+from probes.records import Process, Session
+
+FIELDS = (
+    "time",
+    "time_us",
+    "protocol",
+    "operation",
+    "version",
+    "target",
+    "targets",
+    "status",
+    "error_code",
+    "error_name",
+    "error",
+    "error_side",
+    "duration_ns",
+    "client_duration_ns",
+    "long_poll",
+    "wait_ns",
+    "request_bytes",
+    "response_bytes",
+    "request_id",
+    "response_id",
+    "truncated",
+    "client",
+    "server",
+    "seen_from",
+    "client_process",
+    "server_process",
+    "request",
+    "response",
+)
+"""Every top-level name, in order; beside them only the protocol's own object, under the protocol's name."""
+
+_LIFTED = ("error", "request", "response")  # what a protocol gives for the top level
+_MAX_INTEGER = 2**53
+_MAX_DEPTH = 64
+_CLOCK_STEP_NS = 1_000_000
+
+
+class WallClock:
+    """Turns CLOCK_MONOTONIC, ns, into wall-clock time.
+
+    The distance between the two is kept, so that the times of a capture differ as the events did, until the
+    wall clock is set or the machine was suspended.
+    """
+
+    def __init__(self, offset_ns: int | None = None) -> None:
+        self.offset_ns = self._offset() if offset_ns is None else offset_ns
+
+    @staticmethod
+    def _offset() -> int:
+        return time.time_ns() - time.monotonic_ns()
+
+    def refresh(self) -> None:
+        """Follow the wall clock where it has been set since."""
+        offset = self._offset()
+        if abs(offset - self.offset_ns) > _CLOCK_STEP_NS:
+            self.offset_ns = offset
+
+    def microseconds(self, monotonic_ns: int) -> int:
+        """Microseconds since the epoch at `monotonic_ns`."""
+        return (monotonic_ns + self.offset_ns) // 1000
+
+
+def iso_time(microseconds: int) -> str:
+    """`microseconds` since the epoch as ISO 8601 in UTC."""
+    seconds, micros = divmod(microseconds, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
+
+
+def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """`value` as JSON can hold it: what JSON has no type for becomes text, what nests beyond `depth` too."""
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -_MAX_INTEGER <= value <= _MAX_INTEGER else str(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)  # NaN and the infinities have no JSON
+    if depth and isinstance(value, Mapping):
+        return {str(key): plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if depth and isinstance(value, Iterable):
+        return [plain(item, depth - 1) for item in value]
+    return str(value) if depth else "…"
+
+
+def _process(process: Process) -> dict[str, Any]:
+    record: dict[str, Any] = {"pid": process.pid, "name": process.name}
+    if process.container:
+        record["container"] = process.container
+    return record
+
+
+def session_record(
+    session: Session, protocol: WireProtocol | None, clock: WallClock, *, literals: bool = False
+) -> dict[str, Any]:
+    """The record of `session`. `protocol` adds its own part, and the texts that may hold literals."""
+    own = protocol.record(session, literals=literals) if protocol else {}
+    lifted = {name: plain(own[name]) for name in _LIFTED if name in own}
+    request, reply, times = session.request, session.reply, session.times
+
+    microseconds = clock.microseconds(times.request_first or times.reply_first)
+    record: dict[str, Any] = {
+        "time": iso_time(microseconds),
+        "time_us": microseconds,
+        "protocol": session.protocol,
+    }
+    if request is not None:
+        record["operation"] = request.operation
+        if request.version is not None:
+            record["version"] = request.version
+        if request.target:
+            record["target"] = request.target
+            record["targets"] = list(request.targets) or [request.target]
+    record["status"] = str(session.status)
+
+    failure = reply.failure if reply is not None else None
+    if failure is not None:
+        record["error_code"] = failure.code
+        if failure.name:
+            record["error_name"] = failure.name
+    if "error" in lifted:
+        record["error"] = lifted["error"]
+    if failure is not None:
+        record["error_side"] = str(failure.fault)
+
+    long_poll = request is not None and request.long_poll
+    if times.reply_first and times.request_first and not long_poll:
+        record["duration_ns"] = times.duration
+        if session.client_times is not None and session.client_times.reply_first:
+            record["client_duration_ns"] = session.client_times.duration
+    record["long_poll"] = long_poll
+    if times.reply_first and long_poll:
+        record["wait_ns"] = times.duration
+
+    if request is not None or session.request_bytes:
+        record["request_bytes"] = session.request_bytes
+    if reply is not None or session.reply_bytes:
+        record["response_bytes"] = session.reply_bytes
+    if request is not None:
+        record["request_id"] = request.id
+    if reply is not None and reply.id is not None:
+        record["response_id"] = reply.id
+    record["truncated"] = any(part is not None and part.truncated for part in (request, reply))
+
+    for name, address in (("client", session.client_address), ("server", session.server_address)):
+        if str(address):
+            record[name] = str(address)
+    record["seen_from"] = str(session.seen_from)
+    for name, process in (
+        ("client_process", session.client_process),
+        ("server_process", session.server_process),
+    ):
+        if process is not None:
+            record[name] = _process(process)
+
+    details = {name: plain(value) for name, value in own.items() if name not in _LIFTED}
+    if details:
+        record[session.protocol] = details
+    for name in ("request", "response"):
+        if name in lifted:
+            record[name] = lifted[name]
+    return record
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """`record` as one line of UTF-8 JSON, its newline included. Lone surrogates become U+FFFD."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return UNSAFE.sub(_json_escape, text).encode() + b"\n"
