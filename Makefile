@@ -1,0 +1,69 @@
+# sudo make setup   install what l7top needs on this machine; then .venv/bin/l7top is the command
+# sudo make test    the same for developers, then the linters and all tests, real servers included
+# sudo make bench   measure what tracing costs (takes minutes)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: help setup test bench root packages tracefs
+
+PYTHON := /usr/bin/python3
+
+# Debian's packages, each only where what it brings is missing.
+has_module = $(shell $(PYTHON) -c 'import importlib.util as u; print(u.find_spec("$(1)") and "yes" or "")')
+PACKAGES = \
+  $(if $(call has_module,bcc),,python3-bpfcc) \
+  $(if $(call has_module,ensurepip),,python3-venv)
+TEST_PACKAGES = \
+  $(if $(shell command -v tcpdump),,tcpdump) \
+  $(if $(shell command -v javac),,default-jdk-headless) \
+  $(if $(shell command -v mvn),,maven) \
+  $(if $(shell /sbin/ldconfig -p | grep libcurl.so.4),,libcurl4)
+WANTED = $(strip $(PACKAGES) $(if $(filter test bench,$(MAKECMDGOALS)),$(TEST_PACKAGES)))
+
+# What is made here belongs to whoever called sudo, else to the owner of the checkout.
+OWNER := $(or $(SUDO_UID),$(shell stat -c %u .)):$(or $(SUDO_GID),$(shell stat -c %g .))
+MADE_HERE := .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+give_back = for made in $(MADE_HERE) $$(find probes tui tests -name __pycache__); do \
+  [ ! -e "$$made" ] || chown -hR $(OWNER) "$$made"; done
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
+
+setup: tracefs .venv/setup
+
+test: tracefs .venv/setup-dev
+	@trap '$(give_back)' EXIT
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest --durations=15
+
+bench: tracefs .venv/setup-dev
+	@trap '$(give_back)' EXIT
+	.venv/bin/python -m tests.benchmarks
+
+root:
+	@$(if $(filter-out 0,$(shell id -u)),$(error this needs root: sudo make $(MAKECMDGOALS)))
+
+packages: | root
+	@[ -n "$(WANTED)" ] || exit 0
+	command -v apt-get >/dev/null || { echo "No apt-get here: install by hand what Debian calls $(WANTED)." >&2; exit 1; }
+	echo "Installing $(WANTED)"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q
+	apt-get install -q -y --no-install-recommends $(WANTED)
+
+tracefs: | root
+	@[ -d /sys/kernel/tracing/events ] && exit 0
+	echo "Mounting tracefs at /sys/kernel/tracing"
+	mount -t tracefs tracefs /sys/kernel/tracing || echo "This kernel or container refuses: no live probes here." >&2
+
+# The distribution's Python, for its BCC is no package of PyPI.
+.venv/setup .venv/setup-dev: pyproject.toml | packages
+	@trap '$(give_back)' EXIT
+	echo "Installing l7top and its Python packages into .venv"
+	$(PYTHON) -m venv --system-site-packages .venv
+	.venv/bin/pip install -q -e '.$(if $(findstring dev,$@),[dev])'
+	touch .venv/setup $@
