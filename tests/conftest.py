@@ -82,6 +82,6 @@ def tansu() -> Iterator[Tansu]:
 
 @pytest.fixture(scope="session")
 def apache_kafka() -> Iterator[ApacheKafka]:
-    """Apache Kafka 4.0, shared by the session."""
-    with ApacheKafka() as server:
+    """Apache Kafka 4.0 with its request log, shared by the session."""
+    with ApacheKafka(request_log=True) as server:
         yield server
