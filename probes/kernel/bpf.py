@@ -65,7 +65,7 @@ class Map:
         if len(value) != self.value_size:
             raise ValueError(f"value of {len(value)} bytes for a map of {self.value_size}")
         self._key.raw = key
-        self._value[: len(value)] = value
+        ctypes.memmove(self._value, value, len(value))
         _call(_UPDATE, self._element(self._value, flags))
 
     def delete(self, key: bytes) -> bool:

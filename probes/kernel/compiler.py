@@ -22,7 +22,18 @@ PROGRAM = HERE / "program"
 SOURCES = ("events.h", "state.h", "framing.h", "hooks.c")
 SHIM = HERE / "shim"  # all the kernel headers BCC asks for, so that every host takes the same way
 
-MAPS = ("descriptors", "connections", "calls", "sockets", "call_kinds", "counters", "cursors", "scratches", "tails", "events")
+MAPS = (
+    "descriptors",
+    "connections",
+    "calls",
+    "sockets",
+    "call_kinds",
+    "counters",
+    "cursors",
+    "scratches",
+    "tails",
+    "events",
+)
 PROGRAMS = ("on_enter", "on_exit", "walk", "on_state", "on_received", "on_thread_exit", "on_exec")
 STATE_TRACEPOINT, RECEIVED_TRACEPOINT = "sock:inet_sock_set_state", "tcp:tcp_rcv_space_adjust"
 HOOKS = {  # beside those of the system calls

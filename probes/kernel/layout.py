@@ -120,11 +120,29 @@ class LifecycleRecord(ctypes.Structure):
     )
 
 
-class ConnectionSeed(ctypes.Structure):
-    """The first fields of `struct connection`: what the collector writes for a connection it found in /proc.
+class Stream(ctypes.Structure):
+    """`struct stream`: one direction of a connection."""
 
-    The rest is zero: its streams wait for a call that begins with a plausible header.
-    """
+    _fields_ = (
+        ("number", ctypes.c_uint64),
+        ("first_ns", ctypes.c_uint64),
+        ("total", ctypes.c_uint32),
+        ("done", ctypes.c_uint32),
+        ("keep", ctypes.c_uint32),
+        ("held", ctypes.c_uint32),
+        ("synced", ctypes.c_uint8),
+        ("requests", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8 * 6),
+        ("hold", ctypes.c_uint8 * 64),
+    )
+
+    def complete(self) -> int:
+        """Messages that have gone by whole."""
+        return int(self.number) - bool(self.total)
+
+
+class ConnectionState(ctypes.Structure):
+    """`struct connection`: the collector writes one for each connection it finds in /proc, and reads the counts."""
 
     _fields_ = (
         ("opened_ns", ctypes.c_uint64),
@@ -135,17 +153,27 @@ class ConnectionSeed(ctypes.Structure):
         ("label", ctypes.c_uint8),
         ("announced", ctypes.c_uint8),
         ("sasl", ctypes.c_uint8),
+        ("strange", ctypes.c_uint32),
+        ("tls", ctypes.c_uint32),
+        ("correlation", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("socket", ctypes.c_uint64),
+        ("addresses", Addresses),
+        ("streams", Stream * 2),
     )
 
 
 HEAD = struct.Struct("=BBBBIQQQQIIII")
-assert HEAD.size == ctypes.sizeof(HeadRecord)
+HEAD_SIZE = HEAD.size
+assert ctypes.sizeof(HeadRecord) == HEAD_SIZE
 
-_MIRRORED = (("head", HeadRecord), ("addresses", Addresses), ("lifecycle", LifecycleRecord))
-
-
-def _offsets(record: type[ctypes.Structure]) -> dict[str, int]:
-    return {name: getattr(record, name).offset for name, *_ in record._fields_}
+_MIRRORED = (
+    ("head", HeadRecord),
+    ("addresses", Addresses),
+    ("lifecycle", LifecycleRecord),
+    ("stream", Stream),
+    ("connection", ConnectionState),
+)
 
 
 def macros() -> str:
@@ -153,11 +181,9 @@ def macros() -> str:
     lines = []
     for name, record in _MIRRORED:
         lines.append(f'_Static_assert(sizeof(struct {name}) == {ctypes.sizeof(record)}, "size of {name}");')
-    for name, record in (*_MIRRORED, ("connection", ConnectionSeed)):
-        lines += [
-            f'_Static_assert(__builtin_offsetof(struct {name}, {field}) == {offset}, "{name}.{field}");'
-            for field, offset in _offsets(record).items()
-        ]
+        for field, *_ in record._fields_:
+            offset = getattr(record, field).offset
+            lines.append(f'_Static_assert(__builtin_offsetof(struct {name}, {field}) == {offset}, "{name}.{field}");')
     lines.append(f'_Static_assert(COUNTERS == {len(COUNTERS)}, "counters");')
     lines.append(f'_Static_assert(CALL_CLOSE_RANGE == {CallKind.CLOSE_RANGE:d}, "call kinds");')
     return "\n".join(lines) + "\n"

@@ -21,7 +21,12 @@ class Kernel:
     """The attached program: its maps by name, its ring buffer. Ends with `close`, or with the process."""
 
     def __init__(
-        self, *, head_bytes: int, ring_bytes: int, max_connections: int = 32768, protocols: tuple[str, ...] = ()
+        self,
+        *,
+        head_bytes: int,
+        ring_bytes: int,
+        max_connections: int = 32768,
+        protocols: tuple[str, ...] = (),
     ) -> None:
         """Compiles, loads and attaches; takes some seconds. Raises Refusal where this host cannot.
 
@@ -64,10 +69,15 @@ class Kernel:
             counts[name] = sum(memoryview(values).cast("Q"))
         return counts
 
-    def close(self) -> None:
+    def detach(self) -> None:
+        """Ends the probes; maps and ring stay readable."""
         for fd in self._perf_events:
             os.close(fd)
         self._perf_events = []
+
+    def close(self) -> None:
+        """Ends the probes and gives everything back."""
+        self.detach()
         self.ring.close()
         for fd in self._descriptors:
             os.close(fd)
@@ -79,7 +89,10 @@ def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(
-            [sys.executable, "-m", "probes.kernel.compiler"], stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [sys.executable, "-m", "probes.kernel.compiler"],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         theirs.close()
         ours.settimeout(_COMPILE_SECONDS)

@@ -45,7 +45,7 @@ struct lifecycle {
     u32 tgid;
     u64 connection;
     u64 ns;
-    u64 inbound, outbound;  // messages begun so far in each direction
+    u64 inbound, outbound;  // whole messages so far in each direction
     u32 fd;
     u32 reason;
     struct addresses addresses;

@@ -34,8 +34,8 @@ inline_always void forget(u64 key)
         closed.fd = c->fd;
         closed.connection = connection;
         closed.ns = bpf_ktime_get_ns();
-        closed.inbound = c->streams[0].number;
-        closed.outbound = c->streams[1].number;
+        closed.inbound = c->streams[0].number - !!c->streams[0].total;  // whole ones
+        closed.outbound = c->streams[1].number - !!c->streams[1].total;
         tell(&closed, sizeof(closed));
     }
     connections.delete(&connection);

@@ -26,7 +26,7 @@ struct stream {
     u8 hold[HOLD];
 };
 
-// The first fields are also written by the collector (connections it finds in /proc): see layout.py.
+// Also written by the collector, for connections it finds in /proc: see layout.py.
 struct connection {
     u64 opened_ns;
     u32 tgid;

@@ -1,0 +1,294 @@
+"""The live source: drains the kernel's ring buffer into a `Sink`, and keeps the kernel's list of sockets complete."""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import mmap
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from probes.kernel import sockets
+from probes.kernel.bpf import NOEXIST
+from probes.kernel.layout import (
+    FIRST,
+    HEAD,
+    HEAD_SIZE,
+    LAST,
+    OUTBOUND,
+    PROTOCOL_OF_LABEL,
+    Addresses,
+    ConnectionState,
+    Kind,
+    Label,
+    LifecycleRecord,
+)
+from probes.kernel.loader import Kernel
+from probes.records import UNKNOWN_ADDRESS, Connection, Head, Process
+from probes.sources.assembly import Assembly
+from probes.sources.sink import Sink
+
+_AF_INET, _AF_INET6 = 2, 10
+_SCAN_EVERY_NS = 2_000_000_000
+_SCAN_SHARE = 100  # a scan may take one part in so many of the time
+_IGNORED_KEPT = 1024
+_HEAD_KIND, _WHOLE = int(Kind.HEAD), FIRST | LAST
+
+
+class Ignored(NamedTuple):
+    """A connection that carries nothing we know, for the explanation of an empty screen."""
+
+    pid: int
+    tls: bool
+
+
+class LiveSource:
+    """`drain` hands what has gone by to the sink; `tend`, called now and then, looks after the sockets."""
+
+    def __init__(self, kernel: Kernel, sink: Sink) -> None:
+        self._kernel = kernel
+        self._sink = sink
+        self._connections: dict[int, Connection] = {}
+        self._assemblies: dict[tuple[int, int], Assembly] = {}
+        self._processes: dict[int, Process] = {}
+        self._namespaces: dict[int, int] = {}
+        self._seeded: dict[tuple[int, int], int] = {}  # (pid, fd) → inode
+        self._next_scan_ns = 0
+        self._last_id = 0
+        self.losses: Counter[str] = Counter()
+        self.ignored: dict[int, Ignored] = {}
+        self.scan()
+
+    def drain(self) -> int:
+        """Hands over what waits in the ring; how many records that were."""
+        return self._kernel.ring.drain(self._take)
+
+    def tend(self, now_ns: int) -> None:
+        """Scans /proc where that is due."""
+        if now_ns >= self._next_scan_ns:
+            self.scan()
+
+    def recheck(self, connections: Iterable[Connection], now_ns: int) -> None:
+        """Tells the sink what the kernel has counted on these connections: a loss at the very end shows only so."""
+        for connection in connections:
+            state = self._state(connection.id)
+            if state is not None:
+                for outbound in (False, True):
+                    self._sink.unseen(connection, outbound, state.streams[outbound].complete() - 1, now_ns)
+
+    # records of the ring
+
+    def _take(self, memory: mmap.mmap, at: int, length: int) -> None:
+        if memory[at] != _HEAD_KIND:
+            self._take_lifecycle(memory[at : at + length])
+            return
+        _, framing, label, flags, tgid, id_, number, first_ns, last_ns, total, offset, kept, tail = HEAD.unpack_from(
+            memory, at
+        )
+        connection = self._connections.get(id_)
+        if connection is None:
+            connection = self._open(id_, tgid, label, None)  # its opening was lost
+        start = at + HEAD_SIZE
+        data = memory[start : start + kept]
+        end = memory[start + kept : start + kept + tail] if tail else b""
+        if flags & _WHOLE == _WHOLE:
+            head = Head(flags & OUTBOUND == OUTBOUND, number, first_ns, last_ns, total, data, end)
+            self._sink.message(connection, head)
+        else:
+            self._piece(connection, framing, flags, number, first_ns, last_ns, total, offset, data, end)
+
+    def _piece(
+        self,
+        connection: Connection,
+        framing: int,
+        flags: int,
+        number: int,
+        first_ns: int,
+        last_ns: int,
+        total: int,
+        offset: int,
+        data: bytes,
+        tail: bytes,
+    ) -> None:
+        key = connection.id, flags & OUTBOUND
+        outbound = flags & OUTBOUND == OUTBOUND
+        if flags & FIRST:
+            before = self._assemblies.get(key)
+            if before is not None:  # its end was lost
+                self.losses["ends"] += 1
+                self._sink.message(connection, before.head(outbound, 0, b"", framing))
+            self._assemblies[key] = Assembly(number, first_ns, total, data)
+            return
+        assembly = self._assemblies.get(key)
+        if assembly is None or not assembly.add(number, offset, data):
+            self.losses["pieces"] += 1  # its beginning was lost
+        elif flags & LAST:
+            del self._assemblies[key]
+            self._sink.message(connection, assembly.head(outbound, last_ns, tail, framing))
+
+    def _take_lifecycle(self, raw: bytes) -> None:
+        record = LifecycleRecord.from_buffer_copy(raw)
+        id_ = int(record.connection)
+        if record.kind == Kind.OPENED:
+            known = self._connections.get(id_)
+            if known is None:
+                self._open(id_, record.tgid, record.label, record.addresses, record.fd)
+            elif record.addresses.family:
+                _set_addresses(known, record.addresses)
+                self._sink.addressed(known)
+        elif record.kind == Kind.CLOSED:
+            connection = self._connections.get(id_)
+            if connection is not None:
+                for outbound, whole in ((False, record.inbound), (True, record.outbound)):
+                    self._sink.unseen(connection, outbound, int(whole) - 1, record.ns)
+                self._close(connection, record.ns)
+        elif record.kind == Kind.IGNORED:
+            if len(self.ignored) >= _IGNORED_KEPT:
+                del self.ignored[next(iter(self.ignored))]
+            self.ignored[id_] = Ignored(record.tgid, bool(record.reason))
+        elif record.kind == Kind.VERIFY:
+            self._processes.pop(record.tgid, None)  # exec changes its name
+            self._next_scan_ns = 0
+
+    def _open(self, id_: int, tgid: int, label: int, addresses: Addresses | None, fd: int | None = None) -> Connection:
+        connection = Connection(id_, self._process(tgid), protocol=PROTOCOL_OF_LABEL[Label(label)])
+        connection.namespace = self._namespaces[tgid]
+        if addresses is not None and addresses.family:
+            _set_addresses(connection, addresses)
+        elif fd is not None:
+            self._look_up(connection, tgid, fd)
+        self._connections[id_] = connection
+        self._sink.opened(connection)
+        return connection
+
+    def _close(self, connection: Connection, ns: int) -> None:
+        del self._connections[connection.id]
+        for direction in (0, OUTBOUND):
+            self._assemblies.pop((connection.id, direction), None)
+        self._sink.closed(connection, ns)
+
+    def _process(self, pid: int) -> Process:
+        found = self._processes.get(pid)
+        if found is None:
+            found = self._processes[pid] = sockets.process(pid)
+            self._namespaces[pid] = sockets.namespace(pid)
+        return found
+
+    @staticmethod
+    def _look_up(connection: Connection, pid: int, fd: int) -> None:
+        """The addresses by /proc: unix sockets have no others."""
+        found = sockets.table(pid).get(sockets.inode_of(pid, fd))
+        if found is not None:
+            connection.near, connection.far = found.near, found.far
+
+    # the kernel's list of sockets
+
+    def scan(self) -> None:
+        """Adds the sockets that the kernel was not told of, and forgets those that ended without a call."""
+        began = time.monotonic_ns()
+        alive: dict[tuple[int, int], int] = {}
+        new: dict[tuple[int, int], list[sockets.Descriptor]] = {}
+        for found in sockets.descriptors():
+            key = found.pid, found.fd
+            alive[key] = found.socket.inode
+            if self._seeded.get(key) != found.socket.inode:
+                new.setdefault((found.pid, found.socket.inode), []).append(found)
+        for descriptors in new.values():
+            self._seed(descriptors)
+        self._seeded = alive
+        self._sweep(alive, began)
+        took = time.monotonic_ns() - began
+        self._next_scan_ns = began + max(_SCAN_EVERY_NS, took * _SCAN_SHARE)
+
+    def _seed(self, descriptors: list[sockets.Descriptor]) -> None:
+        """Tells the kernel of one socket, by all its descriptors in one process, unless it knows them."""
+        descriptor_map, connection_map = self._kernel.maps["descriptors"], self._kernel.maps["connections"]
+        first = descriptors[0]
+        state = ConnectionState(
+            opened_ns=time.monotonic_ns(),
+            tgid=first.pid,
+            fd=first.fd,
+            references=len(descriptors),
+            addresses=_pack_addresses(first.socket),
+        )
+        # Ids that the kernel gives end in less than 0x80.
+        id_ = max(state.opened_ns | 0xFF, self._last_id + 0x100)
+        self._last_id = id_
+        key = id_.to_bytes(8, "little")
+        mine = 0
+        try:
+            connection_map.update(key, bytes(state), NOEXIST)
+            for descriptor in descriptors:
+                place = _descriptor_key(descriptor.pid, descriptor.fd)
+                try:
+                    descriptor_map.update(place, key, NOEXIST)
+                except FileExistsError:
+                    continue  # the kernel saw it being opened
+                # Between the look and the entry it may have been closed, and its number given to something else.
+                if sockets.inode_of(descriptor.pid, descriptor.fd) == descriptor.socket.inode:
+                    mine += 1
+                else:
+                    descriptor_map.delete(place)
+            if not mine:
+                connection_map.delete(key)
+            elif mine < len(descriptors):
+                current = self._state(id_)
+                if current is not None:
+                    current.references = mine
+                    connection_map.update(key, bytes(current))
+        except OSError:
+            self.losses["connections_full"] += 1
+
+    def _sweep(self, alive: dict[tuple[int, int], int], began_ns: int) -> None:
+        """Forgets descriptors and connections that ended with their process, by exec or by close_range."""
+        descriptor_map, connection_map = self._kernel.maps["descriptors"], self._kernel.maps["connections"]
+        held = set()
+        for place in list(descriptor_map.keys()):
+            number = int.from_bytes(place, "little")
+            pid, fd = number >> 32, number & 0xFFFFFFFF
+            if (pid, fd) not in alive and not sockets.inode_of(pid, fd):
+                descriptor_map.delete(place)
+                continue
+            id_ = descriptor_map.lookup(place)
+            if id_ is not None:
+                held.add(id_[:8])
+        for key in list(connection_map.keys()):
+            id_number = int.from_bytes(key, "little")
+            if key in held or id_number >= began_ns:
+                continue
+            connection = self._connections.get(id_number)
+            if connection is not None:
+                now_ns = time.monotonic_ns()
+                self.recheck([connection], now_ns)
+                self._close(connection, now_ns)
+            connection_map.delete(key)
+        for pid in [pid for pid in self._processes if not sockets.PROC.joinpath(str(pid)).exists()]:
+            del self._processes[pid], self._namespaces[pid]
+
+    def _state(self, id_: int) -> ConnectionState | None:
+        raw = self._kernel.maps["connections"].lookup(id_.to_bytes(8, "little"))
+        return None if raw is None else ConnectionState.from_buffer_copy(raw[: ctypes.sizeof(ConnectionState)])
+
+
+def _descriptor_key(pid: int, fd: int) -> bytes:
+    return (pid << 32 | fd).to_bytes(8, "little")
+
+
+def _set_addresses(connection: Connection, addresses: Addresses) -> None:
+    size = 16 if addresses.family == _AF_INET6 else 4
+    connection.near = sockets.address(bytes(addresses.near[:size]), addresses.near_port)
+    connection.far = sockets.address(bytes(addresses.far[:size]), addresses.far_port)
+
+
+def _pack_addresses(socket: sockets.Socket) -> Addresses:
+    packed = Addresses()
+    if socket.is_unix or socket.far == UNKNOWN_ADDRESS:
+        return packed
+    near, far = ipaddress.ip_address(socket.near.host), ipaddress.ip_address(socket.far.host)
+    packed.family = _AF_INET6 if near.version == 6 or far.version == 6 else _AF_INET
+    packed.near_port, packed.far_port = socket.near.port, socket.far.port
+    size = len(near.packed)
+    packed.near[:size], packed.far[: len(far.packed)] = near.packed, far.packed
+    return packed

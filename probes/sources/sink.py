@@ -1,0 +1,26 @@
+"""What every source talks to: the next room, as far as a source knows it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from probes.records import Connection, Head
+
+
+class Sink(Protocol):
+    """Takes what a source sees, in about the order in which it happened (CPUs may be some ms apart)."""
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is about to show its first message."""
+
+    def addressed(self, connection: Connection) -> None:
+        """The connection's addresses became known."""
+
+    def message(self, connection: Connection, head: Head) -> None:
+        """A message went by."""
+
+    def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
+        """Messages up to `last_number` went by in that direction, whatever was told of them."""
+
+    def closed(self, connection: Connection, ns: int) -> None:
+        """The connection ended."""
