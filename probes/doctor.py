@@ -260,9 +260,7 @@ def tracefs_fact(host: Host, privileged: bool) -> Fact:
         return _fact("tracefs", True, detail, "", ExitCode.OK)
     if not privileged:
         return Fact("tracefs", State.UNKNOWN, "cannot be looked at without privileges")
-    return _fact(
-        "tracefs", False, host.tracefs_error, "mount -t tracefs none /sys/kernel/tracing", ExitCode.KERNEL
-    )
+    return _fact("tracefs", False, host.tracefs_error, "mount -t tracefs none /sys/kernel/tracing", ExitCode.KERNEL)
 
 
 def ring_fact(error: str, privileged: bool) -> Fact:

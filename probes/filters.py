@@ -86,9 +86,7 @@ def parse(tokens: Iterable[Token]) -> list[Term]:
             case [Token("word", field), Token("operator", sign)]:
                 raise FilterError(f"{field}{sign} lacks a value")
             case [Token(_, text), *_]:
-                raise FilterError(
-                    f"{text!r} is no term: write field:value, and 'and' or nothing between terms"
-                )
+                raise FilterError(f"{text!r} is no term: write field:value, and 'and' or nothing between terms")
             case _:
                 raise FilterError("a term has to follow 'and'")
         left = left[3:]
@@ -158,21 +156,17 @@ def _truncated(session: Session) -> bool:
 
 
 def _request_bytes(session: Session) -> Sequence[float]:
-    return (session.request_bytes,) if session.request or session.request_bytes else ()
+    return (session.request_bytes,) if session.request_bytes else ()
 
 
 def _response_bytes(session: Session) -> Sequence[float]:
-    return (session.reply_bytes,) if session.reply or session.reply_bytes else ()
+    return (session.reply_bytes,) if session.reply_bytes else ()
 
 
 FIELDS: dict[str, Field] = {
     "protocol": Field("mongodb, kafka", lambda s: (s.protocol,)),
-    "operation": Field(
-        "command or API: find, Produce", lambda s: _known(s.request.operation if s.request else None)
-    ),
-    "version": Field(
-        "Kafka's API version", lambda s: _known(s.request.version if s.request else None), units=_COUNT
-    ),
+    "operation": Field("command or API: find, Produce", lambda s: _known(s.request.operation if s.request else None)),
+    "version": Field("Kafka's API version", lambda s: _known(s.request.version if s.request else None), units=_COUNT),
     "target": Field("namespace, topic or group, any of them: shop.orders, shop.*", _targets),
     "status": Field(", ".join(Status), lambda s: (s.status,), choices=tuple(Status)),
     "error": Field("an error's name or code: DuplicateKey, 11000, *", _errors),
@@ -240,9 +234,7 @@ def _matcher(term: Term, field: Field) -> Callable[[Any], bool]:
 def _compile_term(term: Term) -> Predicate:
     field = FIELDS.get(term.field.lower())
     if field is None:
-        raise FilterError(
-            f"there is no field {term.field!r} to filter by: the fields are {', '.join(FIELDS)}"
-        )
+        raise FilterError(f"there is no field {term.field!r} to filter by: the fields are {', '.join(FIELDS)}")
     fits = _matcher(term, field)
     if term.operator == "!=":
         return lambda session: not any(map(fits, field.values(session)))

@@ -152,9 +152,9 @@ def session_record(
     if times.reply_first and long_poll:
         record["wait_ns"] = times.duration
 
-    if request is not None or session.request_bytes:
+    if session.request_bytes:  # what an exhaust reply starts was never sent
         record["request_bytes"] = session.request_bytes
-    if reply is not None or session.reply_bytes:
+    if session.reply_bytes:
         record["response_bytes"] = session.reply_bytes
     if request is not None:
         record["request_id"] = request.id

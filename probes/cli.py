@@ -1,0 +1,266 @@
+"""The command line: `l7top requests`, `l7top stat`, `l7top doctor`. stdout is data, stderr is narration.
+
+Whatever happens, a run ends with a number of `ExitCode` and at most one sentence, never with a traceback
+(`L7TOP_DEBUG=1` shows it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NoReturn
+
+from probes import doctor, headless
+from probes.exit_codes import ExitCode, Refusal
+from probes.filters import FIELDS, FilterError, Predicate, session_filter
+from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, CaptureOptions
+from probes.outputs.escape import printable
+from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
+from probes.records import Side
+from probes.store.red import DEFAULT_BY
+from probes.store.red import FIELDS as GROUP_FIELDS
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+_SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
+_STAT_SECONDS = 10.0
+_DEFAULTS = CaptureOptions()
+
+_USAGE = """\
+l7top [COMMAND] [OPTIONS] [FILTER]
+
+top for layer 7: the MongoDB and Kafka requests that this host serves and sends, live, through eBPF.
+
+commands:
+  requests   one JSON line for each request and what became of it
+  stat       rate, errors and durations of each operation over some time
+  doctor     what this host can do, what is missing, and the command that mends it
+
+Without a command: stat, for 10 s, in a terminal and without one.
+
+options:
+  -h, --help   this text; after a command, its options
+  --version    the version
+
+Capturing needs root: sudo l7top requests"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence, and takes options and filter terms in any order."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        Lines().text(self.format_help().rstrip())
+
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(f"{message}: see {self.prog} --help", ExitCode.USAGE)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
+    if match is None or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 10s, 500ms, 2m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _bounded(lowest: int, highest: float = float("inf")) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            limit = f"from {lowest} to {highest}" if highest < float("inf") else f"from {lowest} on"
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number {limit}")
+        return int(text)
+
+    return number
+
+
+def _pids(text: str) -> list[int]:
+    pids = [_bounded(1)(word) for word in text.split(",")]
+    for pid in pids:
+        if not os.path.exists(f"/proc/{pid}"):
+            raise argparse.ArgumentTypeError(f"there is no process {pid}")
+    return pids
+
+
+def _protocols(text: str) -> tuple[str, ...]:
+    from probes.collector import known_protocols  # takes a moment, and is seldom needed here
+
+    names, known = tuple(dict.fromkeys(text.split(","))), known_protocols()
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is no protocol: there are {' and '.join(known)}")
+    return names
+
+
+def _by(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in GROUP_FIELDS:
+            raise argparse.ArgumentTypeError(f"{name!r} is nothing to group by: there are {', '.join(GROUP_FIELDS)}")
+    return names
+
+
+def _capture_parser(command: str, description: str) -> _Parser:
+    """The options that say what to capture; every command that captures has them."""
+    fields = "\n".join(f"  {name:<15} {field.help}" for name, field in FIELDS.items())
+    parser = _Parser(
+        prog=f"l7top {command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="FILTER: field:value terms, all of which have to hold. * stands for any text, != for not;\n"
+        f"numbers also take > >= < <= (quote these from the shell). The fields:\n{fields}",
+    )
+    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which requests, e.g. status:error target:shop.*")
+    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="end after this time, e.g. 10s")
+    parser.add_argument(
+        "--side", type=Side, choices=list(Side), default=Side.BOTH, help="the end to look from (default: both)"
+    )
+    parser.add_argument(
+        "--pid", dest="pids", type=_pids, action="extend", metavar="PID,…", default=[], help="only these processes"
+    )
+    parser.add_argument(
+        "--protocols", type=_protocols, default=(), metavar="NAME,…", help="only these, of mongodb and kafka"
+    )
+    parser.add_argument(
+        "--head-bytes",
+        type=_bounded(MIN_HEAD_BYTES, MAX_HEAD_BYTES),
+        default=_DEFAULTS.head_bytes,
+        metavar="N",
+        help="how much of each message to look at (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--from", dest="source", default="live", metavar="SOURCE", help="where requests come from: live (default)"
+    )
+    parser.add_argument("--ledger", action="store_true", help="at the end, what became of each message, on stderr")
+    return parser
+
+
+def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, CaptureOptions, Predicate]:
+    """Raises Refusal."""
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.source != "live":
+        raise Refusal(f"--from {arguments.source} is not yet supported: only live is", ExitCode.SOURCE)
+    try:
+        selected = session_filter(" ".join(arguments.filter))
+    except FilterError as error:
+        raise Refusal(str(error), ExitCode.USAGE) from error
+    options = CaptureOptions(
+        source=arguments.source,
+        side=arguments.side,
+        pids=frozenset(arguments.pids),
+        protocols=arguments.protocols,
+        head_bytes=arguments.head_bytes,
+        literals=getattr(arguments, "literals", False),
+    )
+    return arguments, options, selected
+
+
+def _requests(words: Sequence[str]) -> ExitCode:
+    parser = _capture_parser("requests", "One JSON line for each request and what became of it (README: the record).")
+    parser.add_argument("--count", type=_bounded(1), metavar="N", help="end after this many requests")
+    parser.add_argument("--literals", action="store_true", help="show values of documents and payloads, too")
+    parser.add_argument("--inflight", action="store_true", help="at the end, the requests that still wait for a reply")
+    arguments, options, selected = _parse(parser, words)
+    headless.requests(
+        options,
+        selected,
+        seconds=arguments.seconds or float("inf"),
+        count=arguments.count,
+        inflight=arguments.inflight,
+        ledger=arguments.ledger,
+    )
+    return ExitCode.OK
+
+
+def _stat(words: Sequence[str]) -> ExitCode:
+    parser = _capture_parser(
+        "stat", "Rate, errors and durations of each operation, over 10 s or as long as --for says."
+    )
+    parser.add_argument(
+        "--by",
+        type=_by,
+        default=DEFAULT_BY,
+        metavar="FIELD,…",
+        help=f"group by these (default: {','.join(DEFAULT_BY)})",
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    arguments, options, selected = _parse(parser, words)
+    headless.stat(
+        options,
+        selected,
+        seconds=arguments.seconds or _STAT_SECONDS,
+        by=arguments.by,
+        as_json=arguments.json,
+        ledger=arguments.ledger,
+    )
+    return ExitCode.OK
+
+
+def _doctor(words: Sequence[str]) -> ExitCode:
+    parser = _Parser(prog="l7top doctor", description="What this host can do, and the command that mends the rest.")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    arguments = parser.parse_args(words)
+    facts = doctor.judge(doctor.look())
+    Lines().text(doctor.as_json(facts) if arguments.json else doctor.as_text(facts))
+    return doctor.exit_code(facts)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], ExitCode]] = {
+    "requests": _requests,
+    "stat": _stat,
+    "doctor": _doctor,
+}
+
+
+def _dispatch(words: Sequence[str]) -> ExitCode:
+    if words and words[0] in ("-h", "--help"):
+        Lines().text(_USAGE)
+    elif words and words[0] == "--version":
+        Lines().text(f"l7top {version('l7top')}")
+    elif not words or words[0].startswith("-"):
+        return COMMANDS["stat"](words)
+    elif words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
+    else:
+        raise Refusal(f"there is no command {words[0]!r}: the commands are {', '.join(COMMANDS)}", ExitCode.USAGE)
+    return ExitCode.OK
+
+
+def _guarded(words: Sequence[str]) -> ExitCode:
+    """Runs a command; every way in which it may end becomes an exit code, and a sentence on stderr."""
+    try:
+        return _dispatch(words)
+    except Refusal as refusal:
+        headless.narrate(printable(refusal.message))
+        if refusal.exit_code is ExitCode.OUTPUT:
+            give_up_stdout()
+        return refusal.exit_code
+    except ReaderGoneError:
+        give_up_stdout()
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        # Whatever it is: an operator in the middle of an incident has no use for a traceback.
+        if os.environ.get("L7TOP_DEBUG") == "1":
+            traceback.print_exc()
+        sentence = f"internal error: {type(error).__name__}: {error} (L7TOP_DEBUG=1 shows where)"
+        headless.narrate(printable(" ".join(sentence.split()), 400))
+        return ExitCode.INTERNAL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `l7top`; the exit code."""
+    try:
+        return int(_guarded(sys.argv[1:] if argv is None else argv))
+    except SystemExit as end:  # argparse, after --help
+        return int(end.code or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
