@@ -15,7 +15,7 @@ from collections.abc import Iterator
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _BPF, _PERF_EVENT_OPEN = {"x86_64": (321, 298), "aarch64": (280, 241)}.get(platform.machine(), (0, 0))
 
-_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _CREATE = 1, 2, 3, 4, 0
+_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _CREATE, _RAW_TRACEPOINT_OPEN = 1, 2, 3, 4, 0, 17
 ANY, NOEXIST = 0, 1  # flags of update
 _ELEMENT = struct.Struct("=IIQQQ")  # map_fd, pad, key, value, flags
 _ATTR_BYTES = 120
@@ -112,6 +112,12 @@ def attach_tracepoint(tracepoint_id: int, program_fd: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def attach_raw_tracepoint(name: str, program_fd: int) -> int:
+    """The same for a raw tracepoint, by its name without category. Raises FileNotFoundError where there is none."""
+    text = ctypes.create_string_buffer(name.encode())
+    return _call(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", ctypes.addressof(text), program_fd, 0))
 
 
 def possible_cpus() -> int:

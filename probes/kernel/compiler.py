@@ -35,10 +35,10 @@ MAPS = (
     "events",
 )
 PROGRAMS = ("on_enter", "on_exit", "walk", "on_state", "on_received", "on_thread_exit", "on_exec")
-STATE_TRACEPOINT, RECEIVED_TRACEPOINT = "sock:inet_sock_set_state", "tcp:tcp_rcv_space_adjust"
+RAW_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
+STATE_TRACEPOINT = "sock:inet_sock_set_state"
 HOOKS = {  # beside those of the system calls
     STATE_TRACEPOINT: "on_state",
-    RECEIVED_TRACEPOINT: "on_received",
     "sched:sched_process_exit": "on_thread_exit",
     "sched:sched_process_exec": "on_exec",
 }
@@ -47,11 +47,8 @@ STEPS = 48  # of a walk, as far as the verifier follows
 
 def source(knobs: dict[str, int], tracefs_root: Path) -> str:
     """The whole C program. `knobs` are its constants: MAX_CONNECTIONS, RING_PAGES, HEAD_BYTES and so on."""
-    offsets = {}
-    for prefix, name in (("STATE", STATE_TRACEPOINT), ("RECEIVED", RECEIVED_TRACEPOINT)):
-        for field, offset in tracefs.field_offsets(tracefs_root, name).items():
-            offsets[f"{prefix}_{field.upper()}"] = offset
-    offsets.setdefault("RECEIVED_FAMILY", 0)  # absent before 5.12: IPv4 is assumed
+    fields = tracefs.field_offsets(tracefs_root, STATE_TRACEPOINT)
+    offsets = {f"STATE_{field.upper()}": offset for field, offset in fields.items()}
     constants = "".join(f"#define {name} {value}\n" for name, value in {**knobs, **offsets, "STEPS": STEPS}.items())
     parts = [(PROGRAM / name).read_text() for name in SOURCES]
     return "#include <uapi/linux/ptrace.h>\n" + constants + "".join(parts) + layout.macros()
@@ -79,7 +76,10 @@ def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[
     from bcc import BPF
 
     bpf = BPF(text=source(knobs, root), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
-    programs = {name: bpf.load_func(name, BPF.TRACEPOINT).fd for name in PROGRAMS}
+    programs = {
+        name: bpf.load_func(name, BPF.RAW_TRACEPOINT if name in RAW_PROGRAMS else BPF.TRACEPOINT).fd
+        for name in PROGRAMS
+    }
     bpf["tails"][ctypes.c_int(0)] = ctypes.c_int(programs["walk"])
     maps = {name: bpf[name].map_fd for name in MAPS}
     return bpf, maps, programs
@@ -95,7 +95,7 @@ def main() -> int:
         # Whatever it is, the collector tells it in its own words; BCC has put the details on stderr.
         channel.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return 1
-    answer = {"maps": list(maps), "programs": list(programs), "attachments": attachments(root)}
+    answer = {"maps": list(maps), "programs": list(programs), "attachments": attachments(root), "raw": RAW_PROGRAMS}
     socket.send_fds(channel, [json.dumps(answer).encode()], [*maps.values(), *programs.values()])
     channel.recv(1)
     del keep

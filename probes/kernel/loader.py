@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -50,10 +51,14 @@ class Kernel:
         for number, call in calls.numbers().items():
             self.maps["call_kinds"].update(number.to_bytes(_U32, sys.byteorder), bytes([call.kind]))
         self.ring = Ring(by_name["events"], pages * page)
-        self._perf_events: list[int] = []
+        self._attached: list[int] = []
         try:
             for tracepoint_id, program in answer["attachments"]:
-                self._perf_events.append(bpf.attach_tracepoint(tracepoint_id, by_name[program]))
+                self._attached.append(bpf.attach_tracepoint(tracepoint_id, by_name[program]))
+            for program, tracepoint in answer["raw"].items():
+                # Only addresses of accepted connections hang on it: /proc has them too, if later.
+                with contextlib.suppress(FileNotFoundError):
+                    self._attached.append(bpf.attach_raw_tracepoint(tracepoint, by_name[program]))
         except OSError as error:
             self.close()
             raise Refusal(
@@ -71,9 +76,9 @@ class Kernel:
 
     def detach(self) -> None:
         """Ends the probes; maps and ring stay readable."""
-        for fd in self._perf_events:
+        for fd in self._attached:
             os.close(fd)
-        self._perf_events = []
+        self._attached = []
 
     def close(self) -> None:
         """Ends the probes and gives everything back."""
