@@ -1,0 +1,1 @@
+"""What tracing costs, measured: `make bench`. Ratios of one run; see `measure`."""

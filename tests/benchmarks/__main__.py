@@ -1,0 +1,23 @@
+"""`python -m tests.benchmarks [NAME …]`: runs the benchmarks named, or all of them, and prints their tables."""
+
+from __future__ import annotations
+
+import argparse
+
+from tests.benchmarks import start, throughput
+
+BENCHMARKS = {"start": start.main, "throughput": throughput.main}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all")
+    parser.add_argument("--rounds", type=int, help="of each benchmark; fewer are quicker and less exact")
+    options = parser.parse_args()
+    for name in options.names or BENCHMARKS:
+        arguments = (options.rounds,) if options.rounds else ()
+        print(BENCHMARKS[name](*arguments), flush=True)
+
+
+if __name__ == "__main__":
+    main()
