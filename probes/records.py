@@ -123,6 +123,7 @@ class Request:
     expects_reply: bool = True
     long_poll: bool = False  # the server may hold it back: never part of durations
     truncated: bool = False  # a field may be missing because the head was cut
+    in_order: bool = False  # its reply carries no id: it is the next one
 
 
 @dataclass(slots=True)

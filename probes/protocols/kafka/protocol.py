@@ -1,0 +1,229 @@
+"""Kafka: requests and replies from the heads of its messages."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from struct import Struct, error
+from typing import Any
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.kafka import credentials, headers, record, table
+from probes.protocols.kafka.failures import error_text, failure
+from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
+from probes.protocols.kafka.kinds import Kind, kind, reply_kind
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory, Topics
+from probes.records import Connection, Failure, Head, Request, Session, Verdict
+
+FETCH, SASL_HANDSHAKE = 1, 17
+FETCHES = (FETCH, 78)  # and ShareFetch
+WAITS_FOR_GROUP = (11, 14)  # JoinGroup, SyncGroup: held back until the other members have come
+TEACHES_TOPICS = (3, 19, 75)  # Metadata, CreateTopics, DescribeTopicPartitions: topics' names beside their ids
+TEACHES_CLIENT = (SASL_HANDSHAKE, table.API_VERSIONS)
+TOKEN = "SaslToken"  # noqa: S105 - the operation's name
+
+# APIs about a group, which is their target: the topics that some of them name come after it.
+ABOUT_GROUPS = frozenset(
+    table.api_key(name)
+    for name in (
+        *("OffsetCommit", "OffsetFetch", "OffsetDelete", "JoinGroup", "Heartbeat", "LeaveGroup", "SyncGroup"),
+        *("DescribeGroups", "DeleteGroups", "AddOffsetsToTxn", "TxnOffsetCommit"),
+        *("ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ShareGroupHeartbeat", "ShareGroupDescribe"),
+        *("StreamsGroupHeartbeat", "StreamsGroupDescribe", "DescribeShareGroupOffsets"),
+        *("AlterShareGroupOffsets", "DeleteShareGroupOffsets"),
+    )
+)
+
+_int32 = Struct(">i").unpack_from
+
+
+class Kafka:
+    """The Kafka protocol. Remembers the names of topics across connections."""
+
+    name = "kafka"
+
+    def __init__(self) -> None:
+        self.topics = Topics()
+        self._kinds: dict[bytes, Kind] = {}  # of requests, by api_key and version as on the wire
+
+    def memory(self, connection: Connection) -> Memory:
+        return Memory()
+
+    def identify(self, data: bytes, total: int) -> Verdict:
+        """A reply alone says nothing of its protocol: it is FOREIGN."""
+        return Verdict.REQUEST if headers.is_request(data, total) else Verdict.FOREIGN
+
+    def request(self, head: Head, memory: Memory) -> KafkaRequest:
+        data = head.data
+        if memory.tokens:
+            if not headers.is_request(data, head.total):
+                return _token(data, memory)
+            memory.tokens = False
+        this = self._kinds.get(data[4:8]) or self._request_kind(data)
+        try:
+            (correlation_id,) = _int32(data, 8)
+        except error as short:
+            raise ProtocolError("too short for a request") from short
+        if data.startswith(memory.client_id_bytes, CLIENT_ID) and this.has_client_id:
+            client_id, body = memory.client_id, CLIENT_ID + len(memory.client_id_bytes)
+        else:
+            client_id, body = _client_id(this, data, head.total, memory)
+        api_key, plan = this.api_key, this.plan
+        if plan is None:
+            return _undecoded(this, correlation_id, client_id, this.covered(data, body, head.total), memory)
+
+        cut, names, ids, groups, others, member, acks, max_wait_ms, min_bytes, partitions = plan(data, body, ())
+        if ids:
+            pairs = zip_longest(names, ids)
+            names = [name or (self.topics.name(id) if id else None) for name, id in pairs]
+        targets: tuple[str, ...]
+        if len(names) == 1 and names[0] and not groups:
+            targets = (names[0],)
+        else:
+            targets = _targets(api_key, names, groups, others)
+        if this.secrets:
+            data = this.covered(data, body, head.total)
+        elif api_key in TEACHES_CLIENT:
+            _learn_client(this, data, body, head.total, memory)
+        if api_key in FETCHES:  # one that is cut before these may wait as well as not
+            long_poll = max_wait_ms is None or min_bytes is None or (max_wait_ms > 0 and min_bytes > 0)
+        else:
+            long_poll = api_key in WAITS_FOR_GROUP
+        return KafkaRequest(
+            correlation_id,
+            this.operation,
+            data,
+            this.version,
+            targets[0] if targets else "",
+            targets,
+            acks != 0,
+            long_poll,
+            cut,
+            False,
+            api_key,
+            client_id,
+            groups[0] if groups else "",
+            member or "",
+            acks,
+            max_wait_ms,
+            partitions,
+            memory.client,
+        )
+
+    def reply_to(self, head: Head) -> int:
+        return _reply_id(head.data)
+
+    def reply(self, head: Head, request: Request | None, memory: Memory) -> KafkaReply:
+        """Without its request only the header is known. Nothing is kept of what may be a bare SASL token."""
+        data = head.data
+        if not isinstance(request, KafkaRequest):
+            return KafkaReply(None, data[:4]) if memory.tokens else KafkaReply(_reply_id(data), data[:REPLY_BODY])
+        if request.token:
+            return KafkaReply(request.id, data[:4])
+        id = _reply_id(data)
+        this = reply_kind(request.api_key, request.version or 0, data)
+        if this.plan is None:
+            return KafkaReply(id, this.covered(data, REPLY_BODY, head.total))
+
+        windows = head.windows
+        cut, code, throttle_ms, names, ids = this.plan(data, REPLY_BODY, windows)
+        api_key = this.api_key
+        if api_key == FETCH and (credentials.METADATA_TOPIC in names or credentials.METADATA_TOPIC_ID in ids):
+            this = this._replace(secrets=credentials.METADATA_FIELDS)
+        if this.secrets:
+            data, windows = this.covered(data, REPLY_BODY, head.total), ()
+        if api_key in TEACHES_TOPICS:
+            self._learn_topics(names, ids)
+        elif code and api_key == SASL_HANDSHAKE:
+            memory.tokens = False
+        return KafkaReply(
+            id,
+            data,
+            _failure(this, code, data, head.total) if code else None,
+            False,
+            cut,
+            throttle_ms,
+            windows,
+        )
+
+    def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
+        return record.record(session, self.topics, literals=literals)
+
+    def _request_kind(self, data: bytes) -> Kind:
+        header = headers.fixed_part(data)
+        this = kind(header.api_key, header.version, "request")
+        if this.plan is not None:
+            self._kinds[data[4:8]] = this
+        return this
+
+    def _learn_topics(self, names: list[str | None], ids: list[bytes]) -> None:
+        for name, id in zip(names, ids, strict=False):
+            if name:
+                self.topics.learn(id, name)
+
+
+def _client_id(this: Kind, data: bytes, total: int, memory: Memory) -> tuple[str | None, int]:
+    """The client id and the offset after it; remembered, because the next request will have the same."""
+    if not this.has_client_id:
+        return None, CLIENT_ID
+    body = headers.client_id_end(data, total)
+    raw = data[CLIENT_ID:body]
+    if body > len(data):
+        return None, body
+    client_id = None if raw == b"\xff\xff" else raw[2:].decode("utf-8", "replace")
+    memory.client_id_bytes, memory.client_id = raw, client_id
+    return client_id, body
+
+
+def _targets(api_key: int, names: list[str | None], groups: list[str], others: list[str]) -> tuple[str, ...]:
+    """What a request is about, most important first: groups where it is about those, else topics, else others."""
+    found = [*groups, *names] if api_key in ABOUT_GROUPS else names
+    return tuple(dict.fromkeys(filter(None, found))) or tuple(others[:1] or groups[:1])
+
+
+def _undecoded(this: Kind, correlation_id: int, client_id: str | None, data: bytes, memory: Memory) -> KafkaRequest:
+    return KafkaRequest(
+        correlation_id,
+        this.operation,
+        data,
+        this.version,
+        api_key=this.api_key,
+        client_id=client_id,
+        client=memory.client,
+    )
+
+
+def _token(data: bytes, memory: Memory) -> KafkaRequest:
+    """A bare SASL token. Its reply carries no id either: it is the next one."""
+    memory.last_token -= 1
+    return KafkaRequest(
+        memory.last_token,
+        TOKEN,
+        data[:4],
+        in_order=True,
+        client_id=memory.client_id,
+        client=memory.client,
+        token=True,
+    )
+
+
+def _learn_client(this: Kind, data: bytes, body: int, total: int, memory: Memory) -> None:
+    read = this.read(data, body, total)
+    message = read.message if read is not None else {}
+    if this.api_key == SASL_HANDSHAKE:
+        memory.client = memory.client._replace(mechanism=message.get("mechanism") or "")
+        memory.tokens = this.version == 0
+    else:
+        parts = (message.get("client_software_name"), message.get("client_software_version"))
+        memory.client = memory.client._replace(software=" ".join(filter(None, parts)))
+
+
+def _reply_id(data: bytes) -> int:
+    try:
+        return int(_int32(data, 4)[0])
+    except error as short:
+        raise ProtocolError("too short for a reply") from short
+
+
+def _failure(this: Kind, code: int, data: bytes, total: int) -> Failure:
+    read = this.read(data, REPLY_BODY, total)
+    return failure(code, error_text(read.message) if read is not None else "")

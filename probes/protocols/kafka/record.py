@@ -1,0 +1,192 @@
+"""The "kafka" part of the session record (DESIGN section 6): what the heads of a request and its reply say together.
+
+Both are read again by their full layouts, so this is slow (tens of µs) and for when someone looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from probes.protocols.kafka import table
+from probes.protocols.kafka.batches import record_count
+from probes.protocols.kafka.failures import without_literals
+from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY, client_id_end
+from probes.protocols.kafka.kinds import kind, reply_kind
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Topics
+from probes.protocols.kafka.walk import Blob, Ending, Walk, uuid_bytes, uuid_text
+from probes.records import Session
+
+_TOPIC_NAMES = ("topic", "topic_name", "name")
+_INDEXES = ("partition", "partition_index", "index")
+_OFFSETS = ("fetch_offset", "base_offset", "committed_offset", "offset")
+_NOT_ASKED_FOR = "forgotten_topics_data"
+_NO_TOPIC_ID = uuid_text(bytes(16))
+
+
+class Part(NamedTuple):
+    """One partition in a message: its topic's name or else id, its index, its fields."""
+
+    topic: str | None
+    topic_id: str | None
+    partition: int
+    fields: dict[str, Any]
+
+
+def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any]:
+    """The record's own part. "error" is a text of the reply, "request" and "response" come with `literals` only."""
+    request = session.request
+    if not isinstance(request, KafkaRequest):
+        return {}
+    reply = session.reply if isinstance(session.reply, KafkaReply) else None
+    result: dict[str, Any] = {}
+    if not request.token:
+        result.update(api_key=request.api_key, api_version=request.version, correlation_id=request.id)
+    facts = {
+        "client_id": request.client_id,
+        "group": request.group or None,
+        "member": request.member or None,
+        "acks": request.acks,
+        "throttle_ms": reply.throttle_ms if reply is not None else None,
+        "max_wait_ms": request.max_wait_ms,
+        "client_software": request.client.software or None,
+        "sasl_mechanism": request.client.mechanism or None,
+    }
+    result.update((name, value) for name, value in facts.items() if value is not None)
+    if request.token:
+        return result
+
+    asked = _read_request(request)
+    answered = _read_reply(request, reply) if reply is not None else None
+    if asked is None:
+        result["body"] = "not decoded"
+    elif Ending.MALFORMED in (asked.ending, answered.ending if answered is not None else None):
+        result["body"] = "malformed"
+
+    partitions = _Partitions(topics, asked, request)
+    if asked is not None:
+        partitions.add(asked, request.data)
+    if answered is not None and reply is not None:
+        partitions.add(answered, reply.data)
+    if partitions.entries:
+        result["partitions_total"] = max(request.partitions, len(partitions.entries))
+        result["partitions"] = partitions.finished()
+
+    if reply is not None and reply.failure is not None and reply.failure.message:
+        text = reply.failure.message
+        result["error"] = text if literals else without_literals(text)
+    if literals:
+        for name, read in (("request", asked), ("response", answered)):
+            if read is not None:
+                result[name] = _plain(read.message)
+    return result
+
+
+def _read_request(request: KafkaRequest) -> Walk | None:
+    this = kind(request.api_key, request.version or 0, "request")
+    total = _total(request.data)
+    body = client_id_end(request.data, total) if this.has_client_id else CLIENT_ID
+    return this.read(request.data, body, total)
+
+
+def _read_reply(request: KafkaRequest, reply: KafkaReply) -> Walk | None:
+    this = reply_kind(request.api_key, request.version or 0, reply.data)
+    return this.read(reply.data, REPLY_BODY, _total(reply.data), reply.windows)
+
+
+def _total(data: bytes) -> int:
+    """The message's true length."""
+    return 4 + int.from_bytes(data[:4], "big")
+
+
+class _Partitions:
+    """The partitions of a request and its reply, merged, in the order in which they were met."""
+
+    def __init__(self, topics: Topics, asked: Walk | None, request: KafkaRequest) -> None:
+        self.entries: dict[tuple[str | None, int], dict[str, Any]] = {}
+        self._topics = topics
+        ids = [part.topic_id for part in _parts(asked.message)] if asked is not None else []
+        unique = list(dict.fromkeys(filter(None, ids)))
+        # The names as they were known when the request went by.
+        self._then = dict(zip(unique, request.targets, strict=False)) if len(unique) == len(request.targets) else {}
+
+    def add(self, read: Walk, data: bytes) -> None:
+        for part in _parts(read.message):
+            name = part.topic or self._name(part.topic_id)
+            entry = self.entries.setdefault((name or part.topic_id, part.partition), {})
+            facts = {"topic": name, "topic_id": part.topic_id, "partition": part.partition}
+            facts.update(_facts(part.fields, data))
+            for key, value in facts.items():
+                if value is not None:
+                    entry.setdefault(key, value)
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The entries as the record has them."""
+        return [_finished(entry) for entry in self.entries.values()]
+
+    def _name(self, id: str | None) -> str | None:
+        if id is None:
+            return None
+        name = self._topics.known(uuid_bytes(id)) or self._then.get(id)
+        return None if name == id else name
+
+
+def _facts(fields: dict[str, Any], data: bytes) -> dict[str, Any]:
+    """What the record says of a partition, from the fields of one message. None where it does not say it."""
+    blob = fields.get("records")
+    offsets = (fields.get(name) for name in _OFFSETS)
+    return {
+        "error_code": fields.get("error_code"),
+        "records": record_count(data, *blob) if isinstance(blob, Blob) else None,
+        "bytes": blob.length if isinstance(blob, Blob) else None,
+        "offset": next((offset for offset in offsets if offset is not None and offset >= 0), None),
+        "high_watermark": fields.get("high_watermark"),
+    }
+
+
+_ORDER = (
+    *("topic", "topic_id", "partition", "error_code", "error_name", "records", "bytes"),
+    *("offset", "high_watermark", "lag"),
+)
+
+
+def _finished(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry.get("error_code"):
+        entry["error_name"] = table.error_name(entry["error_code"])
+    offset, high_watermark = entry.get("offset"), entry.get("high_watermark", -1)
+    if high_watermark < 0:
+        entry.pop("high_watermark", None)
+    elif offset is not None:
+        entry["lag"] = max(0, high_watermark - offset)
+    return {name: entry[name] for name in _ORDER if name in entry}
+
+
+def _parts(node: dict[str, Any]) -> Iterator[Part]:
+    """All partitions that a decoded message names, each with the topic around it."""
+    topic = next((node[name] for name in _TOPIC_NAMES if isinstance(node.get(name), str)), None)
+    topic_id = node.get("topic_id")
+    if topic_id == _NO_TOPIC_ID:
+        topic_id = None
+    for key, value in node.items():
+        if key == _NOT_ASKED_FOR:
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, dict):
+                index = next((child[name] for name in _INDEXES if name in child), None)
+                if index is not None and "partition" in key:
+                    yield Part(child.get("topic_name") or topic, topic_id, index, child)
+                else:
+                    yield from _parts(child)
+            elif "partition" in key and isinstance(value, list):
+                yield Part(topic, topic_id, child, {})
+
+
+def _plain(value: Any) -> Any:
+    """A decoded message as JSON can hold it; of bytes and records only how many bytes they are."""
+    if isinstance(value, Blob):
+        return {"bytes": value.length}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value
