@@ -49,6 +49,7 @@ FIELDS = (
 )
 """Every top-level name, in order; beside them only the protocol's own object, under the protocol's name."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _LIFTED = ("error", "request", "response")  # what a protocol gives for the top level
 _MAX_INTEGER = 2**53
 _MAX_DEPTH = 64
@@ -192,9 +193,8 @@ def _json_escape(match: re.Match[str]) -> str:
 
 def json_line(record: dict[str, Any]) -> bytes:
     """`record` as one line of UTF-8 JSON, its newline included. Lone surrogates become U+FFFD."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    text = _encode(record)
+    if not text.isprintable():
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return UNSAFE.sub(_json_escape, text).encode() + b"\n"
+        text = UNSAFE.sub(_json_escape, text)
+    return text.encode() + b"\n"
