@@ -16,7 +16,11 @@ class ProtocolError(Exception):
 
 
 class WireProtocol(Protocol):
-    """One protocol. An instance belongs to one collector and may keep bounded memory across connections."""
+    """One protocol. An instance belongs to one collector and may keep bounded memory across connections.
+
+    Optional: `confirms_alone = True` where no other traffic could be taken for a request that was read whole. One
+    such request then confirms a connection; otherwise that takes a second one, or a reply with the first one's id.
+    """
 
     name: str
 
