@@ -1,6 +1,6 @@
 """Let Apache Kafka itself encode one message of every API, version and direction: `tests/unit/kafka_golden.jsonl.gz`.
 
-    python tests/tools/kafka_golden.py
+    python -m tests.tools.kafka_golden
 
 Needs `mvn` and `java` (17 or newer). The messages are made up from Kafka's own definitions, not from our table of them,
 and encoded by the classes of kafka-clients, so they are an independent truth for the parser. One line a message:
@@ -20,8 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from kafka_table import RELEASES, SLF4J, Json, definitions, fetch, snake, versions, within
+from tests.tools.kafka_table import RELEASES, SLF4J, Json, definitions, fetch, snake, versions, within
 
 OUTPUT = Path(__file__).parents[1] / "unit" / "kafka_golden.jsonl.gz"
 SOURCES = (RELEASES[0], RELEASES[-1])  # the newest, and the last with the versions that it dropped
@@ -45,7 +44,8 @@ public class Encode {
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             String[] parts = line.split(" ", 3);
             short version = Short.parseShort(parts[1]);
-            Message message = (Message) Class.forName("org.apache.kafka.common.message." + parts[0] + "DataJsonConverter")
+            String converter = "org.apache.kafka.common.message." + parts[0] + "DataJsonConverter";
+            Message message = (Message) Class.forName(converter)
                 .getMethod("read", JsonNode.class, short.class)
                 .invoke(null, mapper.readTree(parts[2]), version);
             ObjectSerializationCache cache = new ObjectSerializationCache();

@@ -1,6 +1,6 @@
 """Derive `probes/protocols/kafka/schema.json` from Apache Kafka's own message definitions.
 
-    python tests/tools/kafka_table.py [--check]
+    python -m tests.tools.kafka_table [--check]
 
 Needs `mvn` and `java` (17 or newer). The kafka-clients jars on Maven Central carry every message of the protocol as
 data (`common/message/*.json`) and the error codes as an enum. A release drops versions that older clients and brokers

@@ -45,7 +45,7 @@ class Field(NamedTuple):
     def fixed_size(self) -> int | None:
         """Bytes of one value (of an array: one element), None where it varies."""
         if self.struct is not None:
-            return None if self.type == "struct" and self.nullable else self.struct.fixed_size
+            return None if self.nullable and not self.array else self.struct.fixed_size
         return FIXED_SIZES.get(self.type)
 
 

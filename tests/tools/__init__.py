@@ -1,0 +1,1 @@
+"""Programs that derive data files of the project from their sources."""
