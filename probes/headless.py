@@ -19,7 +19,7 @@ from probes.filters import Predicate
 from probes.options import CaptureOptions
 from probes.outputs.lines import Lines
 from probes.outputs.losses import losses_line
-from probes.outputs.record import WallClock, json_line, session_record
+from probes.outputs.record import Recorder, json_line
 from probes.outputs.table import table
 from probes.protocols.interface import WireProtocol
 from probes.records import Session
@@ -144,17 +144,16 @@ def requests(
 
     Ends after `seconds` or `count` sessions; `inflight` adds those that still wait, `ledger` the whole ledger.
     """
-    lines, clock, left = Lines(), WallClock(), count
+    lines, recorder, left = Lines(), Recorder(literals=options.literals), count
 
     def show(sessions: Iterable[Session], protocols: Mapping[str, WireProtocol]) -> None:
         for session in sessions:
-            protocol = protocols.get(session.protocol)
-            lines.write(json_line(session_record(session, protocol, clock, literals=options.literals)))
+            lines.write(recorder.line(session, protocols.get(session.protocol)))
         lines.flush()
 
     def take(sessions: Iterable[Session], protocols: Mapping[str, WireProtocol]) -> bool:
         nonlocal left
-        clock.refresh()
+        recorder.clock.refresh()
         chosen = list(filter(selected, sessions))[:left]
         show(chosen, protocols)
         if left is not None:
@@ -164,7 +163,7 @@ def requests(
     ending = run(options, seconds, take)
     if inflight:
         show(filter(selected, ending.waiting), ending.protocols)
-    tell(ending.ledger, whole=ledger)
+    tell({**ending.ledger, "undescribed": recorder.undescribed}, whole=ledger)
 
 
 def stat(

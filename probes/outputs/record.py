@@ -8,8 +8,10 @@ terminal would obey: those are written as JSON escapes, so a parser gives back e
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -111,11 +113,8 @@ def _process(process: Process) -> dict[str, Any]:
     return record
 
 
-def session_record(
-    session: Session, protocol: WireProtocol | None, clock: WallClock, *, literals: bool = False
-) -> dict[str, Any]:
-    """The record of `session`. `protocol` adds its own part, and the texts that may hold literals."""
-    own = protocol.record(session, literals=literals) if protocol else {}
+def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -> dict[str, Any]:
+    """The record of `session`. `own` is its protocol's part, with the texts that may hold literals."""
     lifted = {name: plain(own[name]) for name in _LIFTED if name in own}
     request, reply, times = session.request, session.reply, session.times
 
@@ -181,6 +180,29 @@ def session_record(
         if name in lifted:
             record[name] = lifted[name]
     return record
+
+
+class Recorder:
+    """Makes the records of a capture; `undescribed` counts those without their protocol's part."""
+
+    def __init__(self, *, literals: bool) -> None:
+        self.clock = WallClock()
+        self.undescribed = 0
+        self._literals = literals
+
+    def line(self, session: Session, protocol: WireProtocol | None) -> bytes:
+        """The record of `session` as `json_line` writes it."""
+        return json_line(session_record(session, self._own(session, protocol), self.clock))
+
+    def _own(self, session: Session, protocol: WireProtocol | None) -> Mapping[str, Any]:
+        try:
+            return protocol.record(session, literals=self._literals) if protocol else {}
+        except Exception:
+            # A parser's bug costs this one part of this one record, and is told at the end.
+            self.undescribed += 1
+            if os.environ.get("L7TOP_DEBUG") == "1":
+                traceback.print_exc()
+            return {}
 
 
 def _json_escape(match: re.Match[str]) -> str:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.outputs.escape import UNSAFE
-from probes.outputs.record import FIELDS, WallClock, iso_time, json_line, plain, session_record
+from probes.outputs.record import FIELDS, Recorder, WallClock, iso_time, json_line, plain, session_record
 from probes.records import Address, Connection, Failure, Process, Session, Side, Status, Times
 from tests.unit.sample_sessions import (
     FakeProtocol,
     duplicate_key,
-    fake_protocol,
     fetch,
     find,
     hanging,
@@ -26,7 +25,7 @@ CLOCK = WallClock(1_795_420_801_123_455_000)  # 2026-11-23T08:00:01.123455Z at 0
 
 
 def record(session: Session, **own: Any) -> dict[str, Any]:
-    return session_record(session, fake_protocol(session.protocol, **own), CLOCK)
+    return session_record(session, own, CLOCK)
 
 
 def test_a_session_seen_from_both_ends_with_every_fact_there_is() -> None:
@@ -145,10 +144,21 @@ def test_a_head_that_was_cut_on_either_way_is_told() -> None:
 def test_an_error_text_comes_from_the_protocol_alone_which_hides_literals() -> None:
     session = duplicate_key()
     assert "error" not in record(session)
-    protocol = FakeProtocol("mongodb", {})
+    protocol = FakeProtocol("mongodb", {"error": "E11000"})
     for literals in (False, True):
-        session_record(session, protocol, CLOCK, literals=literals)  # type: ignore[arg-type]
+        line = Recorder(literals=literals).line(session, protocol)  # type: ignore[arg-type]
+        assert json.loads(line)["error"] == "E11000"
     assert protocol.asked_for_literals == [False, True]
+
+
+def test_a_protocol_that_cannot_describe_costs_its_part_of_the_record() -> None:
+    recorder = Recorder(literals=False)
+    protocol = FakeProtocol("mongodb", {})
+    protocol.own = None  # type: ignore[assignment] # dict(None) is the bug
+    line = json.loads(recorder.line(find(), protocol))  # type: ignore[arg-type]
+    assert (line["operation"], "mongodb" in line, recorder.undescribed) == ("find", False, 1)
+    assert "mongodb" not in json.loads(recorder.line(find(), None))
+    assert recorder.undescribed == 1
 
 
 def test_an_error_without_a_name_has_none() -> None:
