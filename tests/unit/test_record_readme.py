@@ -1,22 +1,31 @@
 """The README promises what the code keeps: fields, options, exit codes."""
 
 import re
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
+import bson
 import pytest
 
 from probes import cli
 from probes.exit_codes import ExitCode
 from probes.filters import FIELDS as FILTER_FIELDS
 from probes.outputs.record import FIELDS as RECORD_FIELDS
-from probes.records import Status
+from probes.protocols.kafka import Kafka
+from probes.protocols.mongodb import MongoDB
+from probes.records import Connection, Session, Side, Status, Times
 from probes.sessions.causes import Cause
 from probes.store.red import DEFAULT_BY as GROUPED_BY
 from probes.store.red import FIELDS as GROUP_FIELDS
 from probes.store.red import MAX_CELLS, Red
+from tests.unit.kafka_messages import CONNECTION, framed, golden, head, request_header, session
 from tests.unit.sample_sessions import samples
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+
+LIFTED = {"error", "request", "response"}  # to the record's top level
 
 
 def section(heading: str) -> str:
@@ -63,8 +72,8 @@ def test_the_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_fields_of_a_group() -> None:
     red = Red()
-    for session in samples():
-        red.add(session)
+    for each in samples():
+        red.add(each)
     told = {name for group in red.groups() for name in group.row(1.0) if name not in GROUP_FIELDS}
     assert sorted(table("Rates, errors, durations", "In a group")) == sorted(told)
     taken = section("Rates, errors, durations").split("`--by` takes: ")[1].split("At most")[0]
@@ -80,3 +89,59 @@ def test_the_causes_of_the_ledger() -> None:
 def test_every_status_is_explained() -> None:
     (row,) = (line for line in section("The record").splitlines() if line.startswith("| `status`"))
     assert set(Status) <= set(re.findall(r"`([a-z]+)`", row))
+
+
+def test_what_only_kafka_has() -> None:
+    kafka, messages = Kafka(), dict[tuple[int, int], dict[str, bytes]]()
+    for each in golden():
+        messages.setdefault((each.api_key, each.version), {})[each.direction] = each.message
+    told, of_partitions = set[str](), set[str]()
+    for sent in messages.values():
+        memory = kafka.memory(CONNECTION)
+        request = kafka.request(head(sent["request"]), memory)
+        reply = kafka.reply(head(sent["response"]), request, memory)
+        own = kafka.record(session(request, reply), literals=True)
+        told |= own.keys()
+        of_partitions |= {name for partition in own.get("partitions", ()) for name in partition}
+    unknown = kafka.request(head(framed(request_header(0, 30))), kafka.memory(CONNECTION))
+    told |= kafka.record(session(unknown, None), literals=True).keys()
+    assert sorted(table("The record", "In `kafka`")) == sorted(told - LIFTED)
+    (row,) = (line for line in section("The record").splitlines() if line.startswith("| `partitions` |"))
+    assert sorted(re.findall(r"`([a-z_]+)`", row)) == sorted(["partitions", *of_partitions])
+
+
+def test_what_only_mongodb_has() -> None:
+    find = {"find": "orders", "filter": {"x": "y" * 500}}
+    told = set[str]()
+    exchanges: list[tuple[dict[str, Any], dict[str, Any], int | None, bool]] = [
+        ({"hello": 1, "client": {"application": {"name": "shop"}, "driver": {"name": "x"}}}, {"ok": 1.0}, None, False),
+        ({"insert": "orders"}, {"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": ""}]}, None, False),
+        (find, {"cursor": {"firstBatch": [{}], "id": 7}, "ok": 1.0}, None, True),
+        (find, {"cursor": {"id": 7, "firstBatch": [{"x": "y" * 100}] * 9}, "ok": 1.0}, 400, False),
+    ]
+    for command, answer, size, compressed in exchanges:
+        told |= mongodb_record(command, answer, size, compressed).keys()
+    assert sorted({*told, "exhaust"} - LIFTED) == sorted(table("The record", "In `mongodb`"))
+    assert "exhaust" in mongodb_record({"getMore": 7}, {"ok": 1.0}, None, False, reply_flags=2)
+
+
+def mongodb_record(
+    command: dict[str, Any], answer: dict[str, Any], size: int | None, compressed: bool, reply_flags: int = 0
+) -> dict[str, Any]:
+    """What MongoDB says of a command and its answer, of each of which `size` bytes were seen."""
+    mongodb, connection = MongoDB(), Connection(1, None)
+    memory = mongodb.memory(connection)
+    request = mongodb.request(head(op_msg(5, 0, 0, {**command, "$db": "shop"}, compressed), size), memory)
+    reply = mongodb.reply(head(op_msg(6, 5, reply_flags, answer, compressed), size), request, memory)
+    times = Times(1, 2, 3, 4)
+    return mongodb.record(
+        Session("mongodb", Status.OK, Side.SERVER, connection, request, reply, times, 1, 1), literals=True
+    )
+
+
+def op_msg(id: int, answers: int, flags: int, document: dict[str, Any], compressed: bool) -> bytes:
+    """An OP_MSG with one section of kind 0, or the OP_COMPRESSED (zlib) that holds it."""
+    opcode, body = 2013, struct.pack("<IB", flags, 0) + bson.encode(document)
+    if compressed:
+        opcode, body = 2012, struct.pack("<iib", opcode, len(body), 2) + zlib.compress(body)
+    return struct.pack("<iiii", 16 + len(body), id, answers, opcode) + body
