@@ -46,9 +46,10 @@ def fields(api_key: int, direction: Direction) -> frozenset[str] | None:
 def cover(layout: Layout, names: frozenset[str], data: bytes, body: int, total: int, *, header_tags: bool) -> bytes:
     """The head `data` with the fields `names` of its body, at `body` (`header_tags`: after those), overwritten."""
     read = walk(layout, data, body, total, wanted=names, header_tags=header_tags)
-    if read.ending in (Ending.MALFORMED, Ending.FULL):
+    certain = read.ending is Ending.CUT or (read.ending is Ending.WHOLE and read.end == total)
+    if not certain:
         return data[:body]
-    covered = bytearray(data if read.ending is Ending.CUT else data[: read.end])
+    covered = bytearray(data)
     for start, end in read.found:
         end = min(end, len(covered))
         covered[start:end] = COVER * (end - start)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import table
+from probes.protocols.kafka.plan import RequestFacts, plan
 from probes.protocols.kafka.walk import Ending, walk
 
 REPLY_BODY = 8  # length and correlation id; tags follow in response header v1
@@ -102,6 +103,20 @@ def _body_fits(api: table.Api, header: Header, data: bytes, body: int, total: in
         read = walk(table.Layout((), {}, False), data, body, total, header_tags=tags)
         return read.ending is not Ending.MALFORMED and body > CLIENT_ID + 2
     read = walk(layout, data, body, total, header_tags=tags)
-    if read.ending is Ending.WHOLE:
-        return read.end == total
-    return read.ending is not Ending.MALFORMED
+    if read.ending is Ending.MALFORMED or read.unknown_tags:
+        return False
+    if read.ending is Ending.WHOLE and read.end != total:
+        return False
+    return _is_plausible(header, data, body)
+
+
+def _is_plausible(header: Header, data: bytes, body: int) -> bool:
+    compiled = plan(header.api_key, header.version, "request")
+    if compiled is None:
+        return False
+    facts = RequestFacts(*compiled(data, body, ()))
+    if facts.acks not in (None, -1, 0, 1):
+        return False
+    if (facts.max_wait_ms or 0) < 0 or (facts.min_bytes or 0) < 0:
+        return False
+    return all(name is None or name.isprintable() for name in (*facts.names, *facts.groups, facts.member))

@@ -124,8 +124,8 @@ class Kafka:
         if this.plan is None:
             return KafkaReply(id, this.covered(data, REPLY_BODY, head.total))
 
-        windows = head.windows
-        cut, code, throttle_ms, names, ids = this.plan(data, REPLY_BODY, windows)
+        cut, code, throttle_ms, names, ids = this.plan(data, REPLY_BODY, head.windows)
+        windows = head.windows if names or ids else ()  # of topics that are known not to be the cluster's metadata
         api_key = this.api_key
         if api_key == FETCH and (credentials.METADATA_TOPIC in names or credentials.METADATA_TOPIC_ID in ids):
             this = this._replace(secrets=credentials.METADATA_FIELDS)

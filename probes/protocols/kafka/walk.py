@@ -44,6 +44,7 @@ class Walk(NamedTuple):
     ending: Ending
     end: int  # offset in the message after the last byte read
     found: list[tuple[int, int]]  # [start, end) of the fields asked for
+    unknown_tags: int
 
 
 class _StoppedError(Exception):
@@ -96,13 +97,13 @@ def walk(
         reader.struct(layout, message)
     except _StoppedError as stopped:
         ending = stopped.ending
-    return Walk(message, ending, reader.position, reader.found)
+    return Walk(message, ending, reader.position, reader.found, reader.unknown_tags)
 
 
 class _Reader:
     """A position in a message. All positions are offsets from the message's first byte."""
 
-    __slots__ = ("budget", "found", "piece", "piece_start", "position", "total", "wanted", "windows")
+    __slots__ = ("budget", "found", "piece", "piece_start", "position", "total", "unknown_tags", "wanted", "windows")
 
     def __init__(self, data: bytes, position: int, total: int, windows: Windows, wanted: frozenset[str]) -> None:
         self.piece, self.piece_start = data, 0
@@ -112,6 +113,7 @@ class _Reader:
         self.wanted = wanted
         self.found: list[tuple[int, int]] = []
         self.budget = MAX_ELEMENTS
+        self.unknown_tags = 0
 
     def struct(self, layout: Layout, into: dict[str, Any]) -> None:
         for field in layout.fields:
@@ -171,6 +173,8 @@ class _Reader:
                 self.field(known[tag], True, into)
                 if self.position > end:
                     raise _StoppedError(Ending.MALFORMED)
+            else:
+                self.unknown_tags += 1
             self.skip(end - self.position)
 
     def value(self, kind: str, flexible: bool) -> Any:
