@@ -6,7 +6,6 @@ counterpart; one that comes later still is known to be told already. So each exc
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -43,7 +42,7 @@ class _End:
         self.peer: _End | None = None
         self.closed_ns: int | None = None
         self.views: dict[int | None, list[Session | _Alone]] = {}  # by id, not joined, oldest first
-        self.alone: deque[_Alone] = deque()  # those of them that were told alone, oldest first
+        self.alone: list[_Alone] = []  # those of them that were told alone, oldest first
 
 
 class Ends:
@@ -117,8 +116,11 @@ class Ends:
 
         To be called before the same tick of the pairing, so that what this tells there is not late here.
         """
-        if now_ns - self._turned >= self._hold_ns:
+        passed = now_ns - self._turned
+        if passed >= self._hold_ns:
             held, self._held_longer, self._held = self._held_longer, self._held, []
+            if passed >= 2 * self._hold_ns:
+                held, self._held_longer = held + self._held_longer, []
             self._turned = now_ns
             for end, session in held:
                 self._tell_alone(end, session)
@@ -184,7 +186,7 @@ class Ends:
                 self._emit(session)
                 break
         if len(end.alone) > MAX_ALONE:
-            alone = end.alone.popleft()
+            alone = end.alone.pop(0)
             end.views[alone.id].remove(alone)
             if not end.views[alone.id]:
                 del end.views[alone.id]

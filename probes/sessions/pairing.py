@@ -7,7 +7,6 @@ What is never told as a session is counted in the ledger (see `Cause`), which is
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
 from heapq import nsmallest
@@ -166,7 +165,7 @@ class Pairing:
         connection.protocol = protocol.name
         del self._unconfirmed[connection.id]
         self._kept -= len(held)
-        stream.held = deque()
+        stream.held = []
         for head in held:
             self.message(connection, head)
         return True
@@ -174,7 +173,7 @@ class Pairing:
     def _let_go(self, stream: Stream, cause: Cause, keep: int = 0) -> None:
         """Count the held heads under `cause`, but for the last `keep`."""
         while len(stream.held) > keep:
-            head = stream.held.popleft()
+            head = stream.held.pop(0)
             self._kept -= 1
             self._see(stream, stream.numbers[head.outbound], head)
             self._ledger.add(cause)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from probes.protocols.interface import WireProtocol
@@ -46,7 +45,7 @@ class Stream:
         self.requests, self.replies = self.numbers
         self.waiting: dict[int, Waiting] = {}  # by id, oldest first
         self.early: dict[int, Head] = {}  # replies without their request, by its id, oldest first
-        self.held: deque[Head] = deque()
+        self.held: list[Head] = []
         self.tries = 0
         self.since_ns = 0  # the first request's first byte
         self.lost_requests = 0  # lost on our side: as many later replies are explained

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from probes.records import Address, Connection, Head, Ledger, Process, Session, Status
-from probes.sessions.causes import Cause
 from probes.sessions.pairing import Pairing
 
 from .fake_protocol import ONEWAY, PLAIN, REPLY, REQUEST, FakeProtocol, head
@@ -16,9 +15,7 @@ MS = 1_000_000
 class Harness:
     """Seen from the server: requests come in. Messages are numbered by themselves unless `number` is given."""
 
-    def __init__(
-        self, *protocols: FakeProtocol, confirmed: bool = True, label: str = "fake", **bounds: Any
-    ) -> None:
+    def __init__(self, *protocols: FakeProtocol, confirmed: bool = True, label: str = "fake", **bounds: Any) -> None:
         self.sessions: list[Session] = []
         self.ledger = Ledger()
         self.fed = 0
@@ -41,15 +38,11 @@ class Harness:
         self.next[message.outbound] = max(self.next[message.outbound], message.number + 1)
         self.pairing.message(self.connection, message)
 
-    def ask(
-        self, id: int, at: float, flags: bytes = PLAIN, number: int | None = None, total: int = 100
-    ) -> None:
+    def ask(self, id: int, at: float, flags: bytes = PLAIN, number: int | None = None, total: int = 100) -> None:
         number = self.next[False] if number is None else number
         self.feed(head(False, number, int(at * MS), REQUEST, id, flags=flags, total=total))
 
-    def answer(
-        self, to: int, at: float, flags: bytes = PLAIN, number: int | None = None, id: int = 900
-    ) -> None:
+    def answer(self, to: int, at: float, flags: bytes = PLAIN, number: int | None = None, id: int = 900) -> None:
         number = self.next[True] if number is None else number
         self.feed(head(True, number, int(at * MS), REPLY, id, to, flags=flags, total=50))
 
@@ -71,6 +64,3 @@ class Harness:
     def balance(self) -> int:
         """Messages in the ledger that nobody fed: those missed. Right after a tick."""
         return sum(self.ledger.counts.values()) - self.fed
-
-
-__all__ = ["MS", "Cause", "Harness"]

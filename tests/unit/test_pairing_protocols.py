@@ -1,0 +1,105 @@
+"""Pairing with the real parsers: the drivers' habits that pairing has to know."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import bson
+
+from probes.protocols.kafka import Kafka
+from probes.protocols.mongodb import MongoDB
+from probes.records import Connection, Head, Ledger, Process, Session, Status
+from probes.sessions.pairing import Pairing
+
+MORE_TO_COME, EXHAUST_ALLOWED = 2, 1 << 16
+OP_INSERT, OP_QUERY, OP_REPLY, OP_MSG = 2002, 2004, 1, 2013
+
+
+def message(id: int, answers: int, opcode: int, body: bytes) -> bytes:
+    return struct.pack("<iiii", 16 + len(body), id, answers, opcode) + body
+
+
+def op_msg(id: int, answers: int, document: dict[str, Any], flags: int = 0) -> bytes:
+    return message(id, answers, OP_MSG, struct.pack("<IB", flags, 0) + bson.encode(document))
+
+
+class Server:
+    """A server's connection: `receives` and `sends` are one whole message each."""
+
+    def __init__(self, label: str = "") -> None:
+        self.sessions: list[Session] = []
+        self.ledger = Ledger()
+        self.pairing = Pairing([MongoDB(), Kafka()], self.sessions.append, self.ledger, strict=True)
+        self.connection = Connection(1, Process(1, "server"), protocol=label)
+        self.pairing.opened(self.connection)
+        self.numbers = [0, 0]
+        self.ns = 0
+
+    def _message(self, outbound: bool, data: bytes) -> None:
+        self.ns += 1_000
+        number = self.numbers[outbound]
+        self.numbers[outbound] += 1
+        self.pairing.message(self.connection, Head(outbound, number, self.ns, self.ns, len(data), data))
+
+    def receives(self, data: bytes) -> None:
+        self._message(False, data)
+
+    def sends(self, data: bytes) -> None:
+        self._message(True, data)
+
+    def told(self) -> list[tuple[str, str, Status]]:
+        return [(s.protocol, s.request.operation if s.request else "", s.status) for s in self.sessions]
+
+
+def test_mongodb_find_and_an_unacknowledged_insert() -> None:
+    server = Server()
+    server.receives(op_msg(7, 0, {"insert": "orders", "documents": [], "$db": "shop"}, MORE_TO_COME))
+    server.receives(op_msg(8, 0, {"find": "orders", "filter": {}, "$db": "shop"}))
+    server.sends(op_msg(900, 8, {"ok": 0.0, "code": 13, "codeName": "Unauthorized", "errmsg": "no"}))
+    assert server.told() == [("mongodb", "insert", Status.ONEWAY), ("mongodb", "find", Status.ERROR)]
+    assert server.connection.protocol == "mongodb"
+
+
+def test_mongodb_streaming_hello() -> None:
+    server = Server()
+    hello = {"hello": 1, "topologyVersion": {"counter": 0}, "maxAwaitTimeMS": 10_000, "$db": "admin"}
+    server.receives(op_msg(7, 0, hello, EXHAUST_ALLOWED))
+    for answers, id in ((7, 900), (900, 901), (901, 902)):
+        server.sends(op_msg(id, answers, {"ok": 1.0}, MORE_TO_COME))
+    assert server.told() == [("mongodb", "hello", Status.OK)] * 3
+    assert all(s.request is not None and s.request.long_poll for s in server.sessions)
+    assert [s.request.id for s in server.pairing.waiting(10**9) if s.request] == [902]
+
+
+def test_mongodb_legacy_insert_and_getlasterror_with_one_id() -> None:
+    server = Server()
+    name = struct.pack("<i", 0) + b"shop.orders\0"
+    server.receives(message(7, 0, OP_INSERT, name + bson.encode({"_id": 1})))
+    query = struct.pack("<i", 0) + b"shop.$cmd\0" + struct.pack("<ii", 0, -1) + bson.encode({"getlasterror": 1})
+    server.receives(message(7, 0, OP_QUERY, query))
+    reply = struct.pack("<iqii", 8, 0, 0, 1) + bson.encode({"ok": 1.0, "n": 0})
+    server.sends(message(900, 7, OP_REPLY, reply))
+    assert server.told() == [("mongodb", "insert", Status.ONEWAY), ("mongodb", "getlasterror", Status.OK)]
+
+
+def test_kafka_is_confirmed_by_its_first_reply() -> None:
+    server = Server()
+    client_id = b"rdkafka"
+    header = struct.pack(">hhih", 18, 0, 1, len(client_id)) + client_id  # ApiVersions v0
+    server.receives(struct.pack(">i", len(header)) + header)
+    assert server.told() == []
+    body = struct.pack(">ihi", 1, 0, 0)  # correlation id, no error, no keys
+    server.sends(struct.pack(">i", len(body)) + body)
+    assert server.told() == [("kafka", "ApiVersions", Status.OK)]
+
+
+def test_what_only_looks_like_kafka_is_foreign() -> None:
+    server = Server("kafka")
+    request = struct.pack(">hhih", 18, 0, 1, 1) + b"x"
+    server.receives(struct.pack(">i", len(request)) + request)
+    server.sends(struct.pack(">ii", 4, 12345))
+    assert server.told() == []
+    server.pairing.closed(server.connection, server.ns)
+    server.pairing.tick(10**9)
+    assert server.ledger.counts["foreign"] == 2
