@@ -125,6 +125,16 @@ class Request:
     truncated: bool = False  # a field may be missing because the head was cut
     in_order: bool = False  # its reply carries no id: it is the next one
 
+    @property
+    def application(self) -> str:
+        """What the client calls itself (appName, client id); "" where it does not say."""
+        return ""
+
+    @property
+    def opcode_name(self) -> str:
+        """How the message was encoded, in the protocol's own terms ("OP_MSG"); "" where there is one way only."""
+        return ""
+
 
 @dataclass(slots=True)
 class Reply:

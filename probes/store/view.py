@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,18 @@ GROUP_FIELDS = (
     "container",  # likewise
     "seen_from",
 )
-"""What can be grouped by. Filters on these fields are exact in every window, others are answered from the log only."""
+"""What can be grouped by. Of several targets a group has the first."""
+
+
+class Is(NamedTuple):
+    """A condition: this group field has exactly this value. The members of a group are those of its key."""
+
+    field: str
+    value: KeyValue
+
+
+Condition: TypeAlias = Term | Is
+"""A term of a filter as somebody typed it, or a field of a group's key."""
 
 OTHER = "other"
 """Stands where a table was full: the names of all that found no place."""
@@ -306,9 +317,11 @@ class StoreUse:
 
 
 class View(Protocol):
-    """The store as a front end sees it. `where` are terms of a filter (`probes.filters.parse`), all of which hold.
+    """The store as a front end sees it.
 
-    Methods raise `FilterError` for terms, and ValueError for group fields, that do not exist.
+    All of the conditions `where` have to hold: terms of a filter (`probes.filters.parse`), or `Is`. Those on group
+    fields and on the status are exact in every window, others are answered from the log's rows. Methods raise
+    `FilterError` for terms, and ValueError for group fields, that do not exist.
     """
 
     def facts(self) -> Facts: ...
@@ -318,21 +331,21 @@ class View(Protocol):
     def heartbeat_ns(self) -> int:
         """When the collector last wrote; more than 2 s ago: it hangs or is dead."""
 
-    def groups(self, by: Sequence[str], window: Window, where: Sequence[Term] = ()) -> Groups: ...
+    def groups(self, by: Sequence[str], window: Window, where: Sequence[Condition] = ()) -> Groups: ...
 
-    def baseline(self, by: Sequence[str], where: Sequence[Term] = ()) -> Groups:
+    def baseline(self, by: Sequence[str], where: Sequence[Condition] = ()) -> Groups:
         """The quarter of an hour before the last minute; `seconds` is 0.0 as long as there is none."""
 
-    def series(self, by: Sequence[str], window: Window, where: Sequence[Term] = ()) -> tuple[Series, ...]:
+    def series(self, by: Sequence[str], window: Window, where: Sequence[Condition] = ()) -> tuple[Series, ...]:
         """All groups over time, in steps of 1 s (up to M1) or 10 s (M15, and START, which reaches no further back).
 
-        Terms on other than group fields are refused with FilterError.
+        Conditions that only the log can answer are refused with FilterError. For few groups: narrow it with `where`.
         """
 
-    def heatmap(self, window: Window, where: Sequence[Term] = ()) -> Heatmap:
+    def heatmap(self, window: Window, where: Sequence[Condition] = ()) -> Heatmap:
         """Durations, without long polls, over time: steps as in `series`, four bands to each factor of ten."""
 
-    def inflight(self, where: Sequence[Term] = ()) -> InFlight: ...
+    def inflight(self, where: Sequence[Condition] = ()) -> InFlight: ...
 
     def span(self) -> Span: ...
 
@@ -342,7 +355,7 @@ class View(Protocol):
     def pick(self, numbers: Sequence[int] | NDArray[np.int64]) -> tuple[Row, ...]:
         """The rows with these numbers, without those that are gone."""
 
-    def matching(self, where: Sequence[Term], first: int = 0) -> Matches:
+    def matching(self, where: Sequence[Condition], first: int = 0) -> Matches:
         """Which rows from number `first` on fit. To follow the log, ask again from the last answer's `next` on."""
 
     def session(self, row: Row) -> Session | None:
