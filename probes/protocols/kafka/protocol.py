@@ -121,14 +121,18 @@ class Kafka:
             return KafkaReply(request.id, data[:4])
         id = _reply_id(data)
         this = reply_kind(request.api_key, request.version or 0, data)
-        if this.plan is None:
+        plan = this.plan
+        if plan is None:
             return KafkaReply(id, this.covered(data, REPLY_BODY, head.total))
 
-        cut, code, throttle_ms, names, ids = this.plan(data, REPLY_BODY, head.windows)
-        windows = head.windows if names or ids else ()  # of topics that are known not to be the cluster's metadata
+        windows = head.windows
+        cut, code, throttle_ms, names, ids = plan(data, REPLY_BODY, windows)
         api_key = this.api_key
-        if api_key == FETCH and (credentials.METADATA_TOPIC in names or credentials.METADATA_TOPIC_ID in ids):
-            this = this._replace(secrets=credentials.METADATA_FIELDS)
+        if api_key == FETCH:
+            if credentials.METADATA_TOPIC in names or credentials.METADATA_TOPIC_ID in ids:
+                this = this._replace(secrets=credentials.METADATA_FIELDS)
+            elif not names and not ids:
+                windows = ()  # nobody knows of what topic
         if this.secrets:
             data, windows = this.covered(data, REPLY_BODY, head.total), ()
         if api_key in TEACHES_TOPICS:
