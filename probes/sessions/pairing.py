@@ -209,14 +209,23 @@ class Pairing:
         try:
             id = protocol.reply_to(head)
         except Exception as error:
-            self._refused(error)
+            if not self._answer_in_order(stream, protocol, head):
+                self._refused(error)
             return
         entry = stream.waiting.pop(id, None)
-        if entry is None:
+        if entry is not None:
+            self._waiting -= 1
+            self._answer(stream, protocol, entry, head)
+        elif not self._answer_in_order(stream, protocol, head):
             self._keep_early(stream, id, head)
-            return
-        self._waiting -= 1
-        self._answer(stream, protocol, entry, head)
+
+    def _answer_in_order(self, stream: Stream, protocol: WireProtocol, head: Head) -> bool:
+        """Whether this reply without a known id is what the oldest waiting request expects: one without an id."""
+        oldest = next(iter(stream.waiting.values()), None)
+        if oldest is None or not oldest[0].in_order or head.first_ns < oldest[1]:
+            return False
+        self._answer(stream, protocol, self._take(stream, oldest[0].id), head)
+        return True
 
     def _answer(self, stream: Stream, protocol: WireProtocol, entry: Waiting, head: Head) -> None:
         request, first_ns, last_ns, total, number = entry
@@ -265,12 +274,13 @@ class Pairing:
 
     def _await(self, stream: Stream, entry: Waiting) -> None:
         id = entry[0].id
-        if stream.early:
-            head = stream.early.get(id)
-            if head is not None and head.first_ns >= entry[1] and stream.protocol is not None:
-                del stream.early[id]
+        if stream.early and stream.protocol is not None:
+            early = stream.early
+            keys = early if entry[0].in_order else (id,)
+            key = next((k for k in keys if k in early and early[k].first_ns >= entry[1]), None)
+            if key is not None:
                 self._kept -= 1
-                self._answer(stream, stream.protocol, entry, head)
+                self._answer(stream, stream.protocol, entry, early.pop(key))
                 return
         waiting = stream.waiting
         if id in waiting:

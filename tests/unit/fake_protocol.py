@@ -12,6 +12,7 @@ MESSAGE = struct.Struct("<ccII")  # kind, flags, own id, the id that is answered
 
 REQUEST, REPLY = b"Q", b"R"
 PLAIN, ONEWAY, LONG, FAILED, CONTINUES, BROKEN, BUG = b".", b"1", b"l", b"e", b"c", b"b", b"!"
+NO_ID = b"n"  # of a request: its reply carries no id
 
 
 class FakeProtocol:
@@ -39,6 +40,7 @@ class FakeProtocol:
             expects_reply=flags != ONEWAY,
             long_poll=flags == LONG,
             truncated=head.truncated,
+            in_order=flags == NO_ID,
         )
 
     def reply_to(self, head: Head) -> int:
@@ -48,6 +50,8 @@ class FakeProtocol:
         return id
 
     def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
+        if request is not None and request.in_order:
+            return Reply(request.id, head.data)
         flags, id, _ = self._read(head, REPLY)
         failure = Failure(7, "Broken") if flags == FAILED else None
         return Reply(id, head.data, failure, continues=flags == CONTINUES)

@@ -7,7 +7,7 @@ import pytest
 from probes.records import Connection, Ledger, Process, Session, Side, Status, Times
 from probes.sessions.pairing import MAX_EARLY, Pairing
 
-from .fake_protocol import BROKEN, BUG, CONTINUES, FAILED, LONG, ONEWAY, REPLY, REQUEST, FakeProtocol, head
+from .fake_protocol import BROKEN, BUG, CONTINUES, FAILED, LONG, NO_ID, ONEWAY, REPLY, REQUEST, FakeProtocol, head
 from .pairing_harness import MS, Harness
 
 
@@ -109,6 +109,30 @@ def test_an_awaited_exhaust_reply_is_in_flight_but_no_message() -> None:
     wire.pairing.closed(wire.connection, 30 * MS)
     assert wire.counts(at=200) == {"sessions": 3}
     assert wire.told()[-1] == (100, Status.LOST)
+
+
+def test_a_reply_without_an_id_answers_the_oldest_request_that_expects_one() -> None:
+    wire = Harness()
+    wire.ask(5, at=10, flags=NO_ID)
+    wire.feed(head(True, 0, 11 * MS, REPLY, 0, total=3)._replace(data=b"tok"))
+    wire.ask(6, at=12, flags=NO_ID)
+    wire.answer(123456, at=13)
+    assert wire.told() == [(5, Status.OK), (6, Status.OK)]
+    wire.ask(7, at=14, flags=NO_ID)
+    wire.ask(8, at=15)
+    wire.answer(8, at=16)  # what has an id keeps it
+    assert wire.waiting() == [7]
+    assert wire.counts(at=20) == {"sessions": 7, "waiting": 1}
+
+
+def test_a_reply_without_an_id_may_come_before_its_request() -> None:
+    wire = Harness()
+    wire.answer(123456, at=11)
+    wire.ask(5, at=10, flags=NO_ID)
+    wire.answer(123456, at=12)
+    wire.ask(6, at=13, flags=NO_ID)
+    assert wire.told() == [(5, Status.OK)]
+    assert wire.waiting() == [6]
 
 
 def test_a_reply_that_comes_before_its_request() -> None:

@@ -94,6 +94,26 @@ def test_kafka_is_confirmed_by_its_first_reply() -> None:
     assert server.told() == [("kafka", "ApiVersions", Status.OK)]
 
 
+def test_kafka_tokens_after_the_first_version_of_the_handshake() -> None:
+    server = Server()
+    frames = [
+        (struct.pack(">hhih", 17, 0, 1, 1) + b"x" + struct.pack(">h", 5) + b"PLAIN", True),
+        (struct.pack(">ihih", 1, 0, 1, 5) + b"PLAIN", False),
+        (b"\0user\0secret", True),
+        (b"", False),
+        (struct.pack(">hhih", 18, 0, 2, 1) + b"x", True),
+        (struct.pack(">ihi", 2, 0, 0), False),
+    ]
+    for frame, asks in frames:
+        (server.receives if asks else server.sends)(struct.pack(">i", len(frame)) + frame)
+    assert server.told() == [
+        ("kafka", "SaslHandshake", Status.OK),
+        ("kafka", "SaslToken", Status.OK),
+        ("kafka", "ApiVersions", Status.OK),
+    ]
+    assert all(b"secret" not in s.request.data for s in server.sessions if s.request)
+
+
 def test_what_only_looks_like_kafka_is_foreign() -> None:
     server = Server("kafka")
     request = struct.pack(">hhih", 18, 0, 1, 1) + b"x"
