@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.protocols.kafka import table
-from probes.protocols.kafka.plan import ReplyFacts, RequestFacts, plan
+from probes.protocols.kafka.plan import plan
+from probes.protocols.kafka.plan_source import ReplyFacts, RequestFacts
 from probes.protocols.kafka.table import Direction, Field, Layout
 from probes.protocols.kafka.walk import uuid_bytes
 from tests.unit.kafka_messages import Fields, Golden, encoded, golden

@@ -13,6 +13,7 @@ from probes.protocols.kafka import table
 from probes.protocols.kafka.walk import MAX_ELEMENTS, Blob, Ending, uuid_bytes, uuid_text, walk
 from tests.unit.kafka_messages import Golden, encoded, golden, plain, uvarint
 
+
 def layout(api_key: int, version: int, direction: table.Direction) -> table.Layout:
     found = table.layout(api_key, version, direction)
     assert found is not None

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import table
-from probes.protocols.kafka.plan import RequestFacts, plan
+from probes.protocols.kafka.plan import plan
+from probes.protocols.kafka.plan_source import RequestFacts
 from probes.protocols.kafka.walk import Ending, walk
 
 REPLY_BODY = 8  # length and correlation id; tags follow in response header v1

@@ -1,0 +1,326 @@
+"""What messages are asked for at capture time, and the Python source that reads it from one of them.
+
+In: a layout of the table. Out: the source of one function, `read(b, p, w)`, for `plan.py` to compile. It is straight
+code without a call per field: fields that do not matter are stepped over, runs of fixed size in one addition, and
+reading stops after the last field that matters, so that a record batch cut off at the end of a message costs nothing.
+In it positions only move forward and reading past the end raises, so any loop over a hostile count ends with the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from probes.protocols.kafka.table import Direction, Field, Layout
+
+FETCH, METADATA, CREATE_TOPICS, DESCRIBE_TOPIC_PARTITIONS = 1, 3, 19, 75
+
+# Replies that tell a topic's name beside its id, and Fetch, whose topics decide about covering its records.
+_REPLIES_WITH_TOPICS = {FETCH, METADATA, CREATE_TOPICS, DESCRIBE_TOPIC_PARTITIONS}
+# Topics that a request names without asking anything of them.
+_NOT_TARGETS = {"forgotten_topics_data"}
+# Not captured, but part of the record: a head cut before them has lost something.
+_SHOWN = {
+    *("partition", "partition_index", "index", "partitions", "partition_indexes", "records"),
+    *("fetch_offset", "base_offset", "high_watermark", "offset", "committed_offset"),
+}
+_TOPIC_RESOURCE = 2  # the type "topic" of ACL and config resources
+
+
+class RequestFacts(NamedTuple):
+    """`names` and `ids` of topics in wire order, in step where a message has both; a null name is None."""
+
+    cut: bool
+    names: list[str | None]
+    ids: list[bytes]
+    groups: list[str]
+    others: list[str]  # transactional ids, coordinator keys
+    member: str | None
+    acks: int | None
+    max_wait_ms: int | None
+    min_bytes: int | None
+    partitions: int
+
+
+class ReplyFacts(NamedTuple):
+    cut: bool
+    code: int  # the first error code that is not 0, one of the message before one of a part
+    throttle_ms: int | None
+    names: list[str | None]
+    ids: list[bytes]
+
+
+def source_of(layout: Layout, header_tags: bool, api_key: int, direction: Direction) -> str:
+    """The function's source."""
+    writer = _Writer(api_key, direction)
+    writer.message(layout, header_tags)
+    return "\n".join(writer.lines) + "\n"
+
+
+class _Role(NamedTuple):
+    """What a field means to us: the variable that takes it, and how."""
+
+    variable: str
+    how: str  # "append", "first" or "resource" (texts, ids), "nonzero" or "set" (numbers)
+
+
+def _role(field: Field, path: tuple[str, ...], api_key: int, direction: Direction) -> _Role | None:
+    """`path`: the names of the structs around the field, outermost first."""
+    topic = _topic_role(field, path)
+    if direction == "response":
+        if field.type == "int16" and field.name.endswith("error_code"):
+            return _Role("code" if not path else "part_code", "nonzero")
+        if field.name == "throttle_time_ms":
+            return _Role("throttle_ms", "set")
+        return topic if api_key in _REPLIES_WITH_TOPICS else None
+    if topic is not None:
+        return topic
+    if field.type == "string":
+        if field.entity == "groupId" or field.name == "group_id":
+            return _Role("groups", "append")
+        if field.entity == "transactionalId" or field.name in ("key", "coordinator_keys"):
+            return _Role("others", "append")
+        if field.name == "resource_name":
+            return _Role("names", "resource")
+        if field.name == "member_id":
+            return _Role("member", "first")
+    if not path and field.name in ("acks", "max_wait_ms", "min_bytes"):
+        return _Role(field.name, "set")
+    if field.name == "resource_type":
+        return _Role("resource", "set")
+    return None
+
+
+def _topic_role(field: Field, path: tuple[str, ...]) -> _Role | None:
+    if _NOT_TARGETS.intersection(path):
+        return None
+    if field.type == "string" and field.entity == "topicName":
+        return _Role("names", "append")
+    if field.type == "uuid" and field.name in ("topic_id", "topic_ids"):
+        return _Role("ids", "append")
+    return None
+
+
+_DEFAULTS = {
+    "names": "[]",
+    "ids": "[]",
+    "groups": "[]",
+    "others": "[]",
+    "member": "None",
+    "acks": "None",
+    "max_wait_ms": "None",
+    "min_bytes": "None",
+    "throttle_ms": "None",
+    "partitions": "0",
+    "code": "0",
+    "part_code": "0",
+    "resource": "0",
+}
+
+
+class _Writer:
+    """Writes one function. In it: `b` the bytes, `p` the position, `w` the windows, `o` the start of `b` in the
+    message, `n` the last length, `i1`, `i2`, … what is left of each loop around, this round included."""
+
+    def __init__(self, api_key: int, direction: Direction) -> None:
+        self.api_key = api_key
+        self.direction = direction
+        self.lines: list[str] = []
+        self.indent = 0
+        self.ahead = 0  # bytes to add to p: whole runs of fixed size cost one addition
+        self.depth = 0
+        self.used: set[str] = set()  # variables that something is put into
+
+    def emit(self, line: str) -> None:
+        self.lines.append("    " * self.indent + line)
+
+    def settle(self) -> None:
+        """Bring `p` up to date."""
+        if self.ahead:
+            self.emit(f"p += {self.ahead}")
+            self.ahead = 0
+
+    def here(self, offset: int = 0) -> str:
+        ahead = self.ahead + offset
+        return f"p + {ahead}" if ahead else "p"
+
+    def message(self, layout: Layout, header_tags: bool) -> None:
+        self.emit("def read(b, p, w):")
+        self.indent = 1
+        at = len(self.lines)
+        self.emit("try:")
+        self.indent = 2
+        self.emit("o = 0")
+        if header_tags:
+            self.tags()
+        self.struct(layout, (), ends="True")
+        self.settle()
+        self.indent = 1
+        self.emit("    cut = False")
+        self.emit("except (IndexError, error):")
+        self.emit("    cut = True")
+        variables = [name for name in _DEFAULTS if name in self.used]
+        self.lines[at:at] = [f"    {name} = {_DEFAULTS[name]}" for name in variables]
+        facts = RequestFacts if self.direction == "request" else ReplyFacts
+        answer = [name if name in variables else _DEFAULTS[name].replace("[]", "()") for name in facts._fields[1:]]
+        if "part_code" in variables:
+            answer[0] = "code or part_code" if "code" in variables else "part_code"
+        self.emit(f"return cut, {', '.join(answer)}")
+
+    def matters(self, field: Field, path: tuple[str, ...]) -> bool:
+        """Whether a head that ends before this field has lost something."""
+        if field.name in _NOT_TARGETS:
+            return False
+        if _role(field, path, self.api_key, self.direction) is not None or field.name in _SHOWN:
+            return True
+        if field.struct is None:
+            return False
+        return any(self.matters(each, (*path, field.name)) for each in field.struct.fields)
+
+    def struct(self, layout: Layout, path: tuple[str, ...], ends: str) -> None:
+        """`ends`: the condition under which nothing that matters follows this struct ("" for never)."""
+        mattering = [index for index, field in enumerate(layout.fields) if self.matters(field, path)]
+        last = mattering[-1] if mattering and ends else -1
+        if ends == "True" and not mattering:
+            return
+        for index, field in enumerate(layout.fields):
+            self.field(field, layout.flexible, path, ends if index == last else "")
+            if index == last:
+                if ends == "True":
+                    return
+                if field.type not in ("bytes", "records"):  # those leave before their bytes
+                    self.settle()
+                    self.emit(f"if {ends}: break")
+        if layout.flexible:
+            self.tags()
+
+    def field(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str) -> None:
+        role = _role(field, path, self.api_key, self.direction)
+        if field.array:
+            self.array(field, flexible, path, ends, role)
+        elif field.struct is not None:
+            self.nested(field, field.struct, path)
+        elif field.fixed_size is not None:
+            self.fixed(field, field.fixed_size, role)
+        elif field.type == "string":
+            self.string(flexible, role)
+        else:
+            self.blob(field, flexible, ends)
+
+    def nested(self, field: Field, struct: Layout, path: tuple[str, ...]) -> None:
+        if not field.nullable:
+            self.struct(struct, (*path, field.name), ends="")
+            return
+        self.settle()
+        self.emit("n = b[p]; p += 1")
+        self.emit("if n < 128:")  # a negative byte is null
+        self.indent += 1
+        self.struct(struct, (*path, field.name), ends="")
+        self.settle()
+        self.emit("pass")
+        self.indent -= 1
+
+    def fixed(self, field: Field, size: int, role: _Role | None) -> None:
+        if role is None:
+            self.ahead += size
+            if field.name in _SHOWN:
+                self.emit(f"b[{self.here(-1)}]")
+            return
+        self.used.add(role.variable)
+        if field.type == "uuid":
+            self.emit(f"v = b[{self.here()}:{self.here(16)}]")
+            self.emit("if len(v) < 16: raise IndexError")
+            self.emit(f"{role.variable}.append(v)")
+        elif role.how == "nonzero":
+            self.emit(f"v, = {field.type}(b, {self.here()})")
+            self.emit(f"if v and not {role.variable}: {role.variable} = v")
+        else:
+            self.emit(f"{role.variable}, = {field.type}(b, {self.here()})")
+        self.ahead += size
+
+    def string_length(self, flexible: bool) -> None:
+        """`n`: the length, negative for null; `p`: after it."""
+        self.settle()
+        if flexible:
+            self.emit("n = b[p] - 1; p += 1")
+            self.emit("if n > 126: n, p = uvarint(b, p, n + 1); n -= 1")
+        else:
+            self.emit("n, = int16(b, p); p += 2")
+
+    def count(self, flexible: bool) -> None:
+        """`n`: the length of bytes or an array, negative for null; `p`: after it."""
+        if flexible:
+            self.string_length(flexible)
+        else:
+            self.settle()
+            self.emit("n, = int32(b, p); p += 4")
+
+    def string(self, flexible: bool, role: _Role | None) -> None:
+        self.string_length(flexible)
+        if role is None:
+            self.emit("if n > 0: p += n")
+            return
+        self.used.add(role.variable)
+        if role.how == "resource":
+            self.emit(f"if n > 0 and resource == {_TOPIC_RESOURCE}:")
+        else:
+            self.emit("if n > 0:")
+        self.emit("    v = b[p:p + n]")
+        self.emit("    if len(v) < n: raise IndexError")
+        self.emit("    v = v.decode('utf-8', 'replace')")
+        if role.how == "first":
+            self.emit(f"    if {role.variable} is None: {role.variable} = v")
+        else:
+            self.emit(f"    {role.variable}.append(v)")
+        self.emit("if n > 0: p += n")
+        if role.variable == "names":  # in step with the ids
+            self.emit("else: names.append(None)")
+
+    def blob(self, field: Field, flexible: bool, ends: str) -> None:
+        self.count(flexible)
+        if ends and ends != "True":
+            self.emit(f"if {ends}: break")  # its length was what mattered
+        self.emit("if n > 0: p += n")
+        if field.type == "records" and self.direction == "response":
+            self.emit("if p >= len(b): b, o, p = beyond(o + p, w)")
+
+    def array(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str, role: _Role | None) -> None:
+        self.count(flexible)
+        struct = field.struct
+        if self.direction == "request" and self.counts_partitions(field, path):
+            self.used.add("partitions")
+            self.emit("if n > 0: partitions += n")
+        size = field.fixed_size
+        if size is not None and role is None and (struct is None or not self.matters(field, path)):
+            self.emit(f"if n > 0: p += n * {size}")
+            if field.name in _SHOWN:
+                self.emit("if n > 0: b[p - 1]")
+            return
+        self.depth += 1
+        counter = f"i{self.depth}"
+        self.emit(f"for {counter} in range(n, 0, -1):")
+        self.indent += 1
+        if struct is not None:
+            last_round = f"{counter} == 1"
+            inner = last_round if ends == "True" else f"{last_round} and {ends}" if ends else ""
+            self.struct(struct, (*path, field.name), inner)
+        elif size is not None:
+            self.fixed(field, size, role)
+        else:
+            self.string(flexible, role)
+        self.settle()
+        self.indent -= 1
+        self.depth -= 1
+
+    def counts_partitions(self, field: Field, path: tuple[str, ...]) -> bool:
+        """An array of a topic's partitions (not one of topics, whatever its name)."""
+        if "partition" not in field.name or field.type not in ("struct", "int32"):
+            return False
+        if _NOT_TARGETS.intersection((*path, field.name)):
+            return False
+        children = field.struct.fields if field.struct is not None else ()
+        return not any(_topic_role(child, path) for child in children)
+
+    def tags(self) -> None:
+        self.settle()
+        self.emit("n = b[p]; p += 1")
+        self.emit("if n: p = tags(b, p, n)")
