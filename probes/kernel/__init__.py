@@ -1,1 +1,1 @@
-"""The kernel side: the BPF program, its compiler in a child of its own, its maps, its ring buffer, the sockets of /proc."""
+"""The kernel side: the BPF program, its compiler in a child, its maps and ring buffer, the sockets of /proc."""

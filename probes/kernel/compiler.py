@@ -1,8 +1,8 @@
 """The child that compiles: `python -m probes.kernel.compiler`, its standard input a unix socket to the collector.
 
-BCC brings LLVM, more than 100 MB of it. So it lives only here: the child takes the knobs as JSON, compiles and loads the
-program, hands over the descriptors of its maps and programs, and exits. A process without BCC then attaches and reads
-them. `prog_array`s are handed over like every map: without their own descriptor their entries vanish with the child.
+BCC brings LLVM, more than 100 MB of it. So it lives only here: the child takes the knobs as JSON, compiles and loads
+the program, hands over the descriptors of its maps and programs, and exits. A process without BCC then attaches and
+reads them. `prog_array`s are handed over like every map: without their own descriptor their entries vanish with the child.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MAPS = (
     "calls",
     "sockets",
     "call_kinds",
+    "enabled",
     "counters",
     "cursors",
     "scratches",

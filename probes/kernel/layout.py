@@ -163,6 +163,22 @@ class ConnectionState(ctypes.Structure):
     )
 
 
+class CallState(ctypes.Structure):
+    """`struct call`: the collector writes one for each call that a thread was in when the probes came."""
+
+    _fields_ = (
+        ("connection", ctypes.c_uint64),
+        ("buffer", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("began_ns", ctypes.c_uint64),
+        ("socket", ctypes.c_uint64),
+        ("fd", ctypes.c_uint32),
+        ("kind", ctypes.c_uint8),
+        ("blind", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8 * 2),
+    )
+
+
 HEAD = struct.Struct("=BBBBIQQQQIIII")
 HEAD_SIZE = HEAD.size
 assert ctypes.sizeof(HeadRecord) == HEAD_SIZE
@@ -173,6 +189,7 @@ _MIRRORED = (
     ("lifecycle", LifecycleRecord),
     ("stream", Stream),
     ("connection", ConnectionState),
+    ("call", CallState),
 )
 
 

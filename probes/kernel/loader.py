@@ -62,9 +62,17 @@ class Kernel:
         except OSError as error:
             self.close()
             raise Refusal(
-                f"the kernel refused a probe ({error.strerror}): run as root, or see what is missing with: l7top doctor",
+                f"the kernel refused a probe ({error.strerror}): run as root; what is missing says: l7top doctor",
                 ExitCode.PRIVILEGES if isinstance(error, PermissionError) else ExitCode.KERNEL,
             ) from error
+
+    def enable(self, on: bool) -> None:
+        """Lets calls that move bytes and begin from now on count, or not. Off at first.
+
+        Attaching and looking for sockets take a while: without this, one end of a connection would be seen before
+        the other, and requests before replies. The opening and closing of connections is always followed.
+        """
+        self.maps["enabled"].update(bytes(_U32), bytes([on]))
 
     def counters(self) -> dict[str, int]:
         """The program's counters by name, of all CPUs together."""
@@ -76,6 +84,7 @@ class Kernel:
 
     def detach(self) -> None:
         """Ends the probes; maps and ring stay readable."""
+        self.enable(False)
         for fd in self._attached:
             os.close(fd)
         self._attached = []

@@ -1,7 +1,7 @@
 """What /proc knows of the stream sockets of this host and of the processes that hold them.
 
-Each process's own /proc/PID/net is read, once per network namespace: the tables of one's own namespace say nothing about
-a container's sockets. Processes and descriptors vanish at any time; whatever is gone is left out.
+Each process's own /proc/PID/net is read, once per network namespace: the tables of one's own namespace say nothing
+about a container's sockets. Processes and descriptors vanish at any time; whatever is gone is left out.
 """
 
 from __future__ import annotations
@@ -109,6 +109,29 @@ def descriptors() -> Iterator[Descriptor]:
             found = sockets.get(inode)
             if found is not None:
                 yield Descriptor(pid, fd, space, found)
+
+
+def blocked_calls(pid: int) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """The system calls that threads of a process wait in: thread id, number and its six arguments."""
+    try:
+        threads = [int(name) for name in os.listdir(PROC / str(pid) / "task")]
+    except OSError:
+        return
+    for thread in threads:
+        call = blocked_call(pid, thread)
+        if call is not None:
+            yield thread, *call
+
+
+def blocked_call(pid: int, thread: int) -> tuple[int, tuple[int, ...]] | None:
+    """Number and six arguments of the system call that a thread waits in, None where it runs or is gone."""
+    try:
+        fields = (PROC / str(pid) / "task" / str(thread) / "syscall").read_text().split()
+    except OSError:
+        return None
+    if len(fields) < 7:  # "running", or stopped outside of a call: "-1 SP PC"
+        return None
+    return int(fields[0]), tuple(int(field, 16) for field in fields[1:7])
 
 
 def address(packed: bytes, port: int) -> Address:

@@ -1,4 +1,4 @@
-"""Tracepoints: their ids and the offsets of their fields, from tracefs, mounted in a private namespace where it is not."""
+"""Tracepoints: their ids and field offsets, from tracefs, which is mounted in a private namespace where it is not."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from probes.records import Address, Connection, Ledger, Session, Side, Status, Times
 from probes.sessions.causes import Cause
 
-HOLD_NS = 100_000_000
+HOLD_NS = 1_000_000_000  # a client that is short of CPU reads late: told alone, its view would be lost
 SLACK_NS = 100_000_000  # an event's time may be this much later than what it tells of
-LINGER_NS = 1_000_000_000  # the last views of a connection come within this after its end
+LINGER_NS = 3_000_000_000  # the last views of a connection come within this after its end
 MAX_ALONE = 256  # views of one end that were told alone and are remembered
 MAX_CLOSED = 65536  # ended connections that are remembered
 
@@ -34,13 +34,14 @@ class _Alone(NamedTuple):
 
 
 class _End:
-    __slots__ = ("alone", "closed_ns", "connection", "key", "peer", "views")
+    __slots__ = ("alone", "closed_ns", "connection", "key", "peer", "since_ns", "views")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.key: _Key | None = None
         self.peer: _End | None = None
         self.closed_ns: int | None = None
+        self.since_ns: int | None = None  # the beginning of the first exchange told
         self.views: dict[int | None, list[Session | _Alone]] = {}  # by id, not joined, oldest first
         self.alone: list[_Alone] = []  # those of them that were told alone, oldest first
 
@@ -48,7 +49,8 @@ class _End:
 class Ends:
     """Joins the sessions of both ends of a connection; tells all others as they are.
 
-    Only where the opposite end is known does a session wait: for `hold_ns` of the events' time, at most twice that.
+    Only where the opposite end is known, or must soon be, does a session wait: for `hold_ns` of the events' time, at most
+    twice that.
     Messages of a view that is not told on its own move from `sessions` to `other_end` in the ledger.
     """
 
@@ -64,7 +66,7 @@ class Ends:
         self._closed: dict[int, _End] = {}
         self._held: list[tuple[_End, Session]] = []  # since `_turned`
         self._held_longer: list[tuple[_End, Session]] = []
-        self._turned = 0
+        self._turned = 0  # the tick at which `_held` was begun, 0 before the first
         self._doubled = 0  # messages of views that were not told, since the last tick
 
     def opened(self, connection: Connection) -> None:
@@ -90,13 +92,13 @@ class Ends:
         end = self._ends.get(session.connection.id)
         if end is not None and end.key is None:
             self._find_peer(end)
-        if end is None or end.peer is None:
+        if end is None or (end.peer is None and not self._expects_peer(end, session)):
             self._emit(session)
             return
         request, peer = session.request, end.peer
         id = None if request is None else request.id
-        views = peer.views.get(id)
-        if views:
+        views = None if peer is None else peer.views.get(id)
+        if peer is not None and views:
             for place, view in enumerate(views):
                 if _same(view, session):
                     del views[place]
@@ -116,6 +118,7 @@ class Ends:
 
         To be called before the same tick of the pairing, so that what this tells there is not late here.
         """
+        self._turned = self._turned or now_ns
         passed = now_ns - self._turned
         if passed >= self._hold_ns:
             held, self._held_longer, self._held = self._held_longer, self._held, []
@@ -152,6 +155,14 @@ class Ends:
                 places.setdefault((session.connection.id, id), []).append(len(result))
                 result.append(session)
         return result
+
+    def _expects_peer(self, end: _End, session: Session) -> bool:
+        """Whether the other end must be on this host, and may just not have shown itself yet."""
+        if end.key is None or end.key[0].host != end.key[1].host:
+            return False
+        if end.since_ns is None:
+            end.since_ns = session.times.request_first
+        return session.times.request_first - end.since_ns < self._hold_ns
 
     def _find_peer(self, end: _End) -> None:
         key = _key(end.connection)

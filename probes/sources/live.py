@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import mmap
+import socket
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from probes.kernel import sockets
+from probes.kernel import calls, sockets
 from probes.kernel.bpf import NOEXIST
 from probes.kernel.layout import (
     FIRST,
@@ -20,6 +21,8 @@ from probes.kernel.layout import (
     OUTBOUND,
     PROTOCOL_OF_LABEL,
     Addresses,
+    CallKind,
+    CallState,
     ConnectionState,
     Kind,
     Label,
@@ -34,6 +37,7 @@ _AF_INET, _AF_INET6 = 2, 10
 _SCAN_EVERY_NS = 2_000_000_000
 _SCAN_SHARE = 100  # a scan may take one part in so many of the time
 _IGNORED_KEPT = 1024
+_WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
 _HEAD_KIND, _WHOLE = int(Kind.HEAD), FIRST | LAST
 
 
@@ -60,6 +64,8 @@ class LiveSource:
         self.losses: Counter[str] = Counter()
         self.ignored: dict[int, Ignored] = {}
         self.scan()
+        kernel.enable(True)
+        self._adopt_calls({pid for pid, _ in self._seeded})
 
     def drain(self) -> int:
         """Hands over what waits in the ring; how many records that were."""
@@ -78,6 +84,10 @@ class LiveSource:
                 for outbound in (False, True):
                     self._sink.unseen(connection, outbound, state.streams[outbound].complete() - 1, now_ns)
 
+    def connections(self) -> Collection[Connection]:
+        """The open ones with a label."""
+        return self._connections.values()
+
     # records of the ring
 
     def _take(self, memory: mmap.mmap, at: int, length: int) -> None:
@@ -94,6 +104,8 @@ class LiveSource:
         data = memory[start : start + kept]
         end = memory[start + kept : start + kept + tail] if tail else b""
         if flags & _WHOLE == _WHOLE:
+            if self._assemblies:
+                self._end_lost(connection, framing, flags & OUTBOUND)
             head = Head(flags & OUTBOUND == OUTBOUND, number, first_ns, last_ns, total, data, end)
             self._sink.message(connection, head)
         else:
@@ -115,10 +127,7 @@ class LiveSource:
         key = connection.id, flags & OUTBOUND
         outbound = flags & OUTBOUND == OUTBOUND
         if flags & FIRST:
-            before = self._assemblies.get(key)
-            if before is not None:  # its end was lost
-                self.losses["ends"] += 1
-                self._sink.message(connection, before.head(outbound, 0, b"", framing))
+            self._end_lost(connection, framing, flags & OUTBOUND)
             self._assemblies[key] = Assembly(number, first_ns, total, data)
             return
         assembly = self._assemblies.get(key)
@@ -127,6 +136,13 @@ class LiveSource:
         elif flags & LAST:
             del self._assemblies[key]
             self._sink.message(connection, assembly.head(outbound, last_ns, tail, framing))
+
+    def _end_lost(self, connection: Connection, framing: int, direction: int) -> None:
+        """A message begins in this direction: what there is of one before it will get no end."""
+        before = self._assemblies.pop((connection.id, direction), None)
+        if before is not None:
+            self.losses["ends"] += 1
+            self._sink.message(connection, before.head(direction == OUTBOUND, 0, b"", framing))
 
     def _take_lifecycle(self, raw: bytes) -> None:
         record = LifecycleRecord.from_buffer_copy(raw)
@@ -197,6 +213,7 @@ class LiveSource:
                 new.setdefault((found.pid, found.socket.inode), []).append(found)
         for descriptors in new.values():
             self._seed(descriptors)
+        self._adopt_calls({pid for pid, _ in new})
         self._seeded = alive
         self._sweep(alive, began)
         took = time.monotonic_ns() - began
@@ -241,6 +258,29 @@ class LiveSource:
         except OSError:
             self.losses["connections_full"] += 1
 
+    def _adopt_calls(self, pids: Iterable[int]) -> None:
+        """Tells the kernel of the calls that these processes were in already: it saw none of them begin.
+
+        Servers with a thread for each connection wait in them for the next request, and it would go by unseen.
+        """
+        call_map, descriptor_map = self._kernel.maps["calls"], self._kernel.maps["descriptors"]
+        known = calls.numbers()
+        for pid in pids:
+            for thread, number, arguments in sockets.blocked_calls(pid):
+                call = known.get(number)
+                state = None if call is None else _call_state(call.kind, arguments)
+                id_ = None if state is None else descriptor_map.lookup(_descriptor_key(pid, arguments[0] & 0xFFFFFFFF))
+                if state is None or id_ is None:
+                    continue
+                state.connection = int.from_bytes(id_[:8], "little")
+                key = _descriptor_key(pid, thread)
+                try:
+                    call_map.update(key, bytes(state), NOEXIST)
+                except FileExistsError:
+                    continue  # one that began with the probes in place
+                if sockets.blocked_call(pid, thread) != (number, arguments):
+                    call_map.delete(key)  # it returned meanwhile
+
     def _sweep(self, alive: dict[tuple[int, int], int], began_ns: int) -> None:
         """Forgets descriptors and connections that ended with their process, by exec or by close_range."""
         descriptor_map, connection_map = self._kernel.maps["descriptors"], self._kernel.maps["connections"]
@@ -276,19 +316,36 @@ def _descriptor_key(pid: int, fd: int) -> bytes:
     return (pid << 32 | fd).to_bytes(8, "little")
 
 
+def _call_state(kind: CallKind, arguments: tuple[int, ...]) -> CallState | None:
+    """What `on_enter` would have noted of a call that moves bytes, its connection left out."""
+    if not CallKind.READ <= kind <= CallKind.SENDMSG:
+        return None
+    flags = arguments[{CallKind.RECVFROM: 3, CallKind.RECVMSG: 2}[kind]] if kind in _WITH_FLAGS else 0
+    if flags & (socket.MSG_PEEK | socket.MSG_ERRQUEUE | socket.MSG_OOB):
+        return None
+    return CallState(
+        buffer=arguments[1],
+        size=arguments[2],
+        began_ns=time.monotonic_ns(),
+        fd=arguments[0] & 0xFFFFFFFF,
+        kind=kind,
+        blind=bool(flags & socket.MSG_TRUNC),
+    )
+
+
 def _set_addresses(connection: Connection, addresses: Addresses) -> None:
     size = 16 if addresses.family == _AF_INET6 else 4
     connection.near = sockets.address(bytes(addresses.near[:size]), addresses.near_port)
     connection.far = sockets.address(bytes(addresses.far[:size]), addresses.far_port)
 
 
-def _pack_addresses(socket: sockets.Socket) -> Addresses:
+def _pack_addresses(found: sockets.Socket) -> Addresses:
     packed = Addresses()
-    if socket.is_unix or socket.far == UNKNOWN_ADDRESS:
+    if found.is_unix or found.far == UNKNOWN_ADDRESS:
         return packed
-    near, far = ipaddress.ip_address(socket.near.host), ipaddress.ip_address(socket.far.host)
+    near, far = ipaddress.ip_address(found.near.host), ipaddress.ip_address(found.far.host)
     packed.family = _AF_INET6 if near.version == 6 or far.version == 6 else _AF_INET
-    packed.near_port, packed.far_port = socket.near.port, socket.far.port
+    packed.near_port, packed.far_port = found.near.port, found.far.port
     size = len(near.packed)
     packed.near[:size], packed.far[: len(far.packed)] = near.packed, far.packed
     return packed

@@ -14,15 +14,19 @@ CLIENT, SERVER = Address("127.0.0.1", 51544), Address("127.0.0.1", 27017)
 class Pair:
     """Both ends of one connection. Times in ms."""
 
-    def __init__(self, *, near: Address = CLIENT, far: Address = SERVER, opened: bool = True) -> None:
+    def __init__(
+        self, *, near: Address = CLIENT, far: Address = SERVER, opened: bool = True, ticked: bool = True
+    ) -> None:
         self.told: list[Session] = []
         self.ledger = Ledger()
-        self.ends = Ends(self.told.append, self.ledger)
+        self.ends = Ends(self.told.append, self.ledger, hold_ns=100 * MS)
         self.client = Connection(1, Process(100, "app"), near, far, 4026, "fake")
         self.server = Connection(2, Process(200, "mongod"), far, near, 4026, "fake")
         if opened:
             self.ends.opened(self.client)
             self.ends.opened(self.server)
+        if ticked:
+            self.ends.tick(1)
 
     def view(
         self, side: Side, id: int | None = 5, status: Status = Status.OK, at: float = 10, took: float = 2
@@ -75,10 +79,39 @@ def test_two_views_are_one_session() -> None:
 
 
 def test_a_view_whose_opposite_end_is_unknown_does_not_wait() -> None:
-    pair = Pair(opened=False)
+    pair = Pair(near=Address("10.0.0.5", 51544), far=Address("10.0.0.9", 27017), opened=False)
     pair.ends.opened(pair.client)
     pair.seen(Side.CLIENT)
     assert pair.summary() == [(Side.CLIENT, Status.OK)]
+
+
+def test_the_other_end_of_this_host_may_show_itself_a_little_later() -> None:
+    pair = Pair(opened=False)
+    pair.ends.opened(pair.server)
+    pair.seen(Side.SERVER)
+    assert pair.told == []
+    pair.ends.opened(pair.client)
+    pair.seen(Side.CLIENT)
+    assert pair.summary() == [(Side.BOTH, Status.OK)]
+
+
+def test_the_first_tick_tells_nothing_alone() -> None:
+    pair = Pair(ticked=False)
+    pair.seen(Side.SERVER, at=5000)
+    pair.tick(5010)
+    pair.seen(Side.CLIENT, at=5000)
+    assert pair.summary() == [(Side.BOTH, Status.OK)]
+
+
+def test_an_end_that_stays_alone_on_this_host_is_waited_for_only_at_first() -> None:
+    pair = Pair(opened=False)
+    pair.ends.opened(pair.server)
+    pair.seen(Side.SERVER, at=10)
+    for at in (10, 120, 230):
+        pair.tick(at)
+    assert pair.summary() == [(Side.SERVER, Status.OK)]
+    pair.seen(Side.SERVER, id=6, at=400)
+    assert pair.summary() == [(Side.SERVER, Status.OK)] * 2
 
 
 def test_a_view_alone_is_told_after_the_hold() -> None:
@@ -170,7 +203,10 @@ def test_a_loopback_address_means_something_only_within_a_namespace() -> None:
     pair.ends.opened(pair.client)
     pair.ends.opened(pair.server)
     pair.seen(Side.SERVER)
-    assert pair.summary() == [(Side.SERVER, Status.OK)]
+    pair.seen(Side.CLIENT)
+    for at in (300, 600):
+        pair.tick(at)
+    assert pair.summary() == [(Side.SERVER, Status.OK), (Side.CLIENT, Status.OK)]
 
 
 def test_other_addresses_meet_across_namespaces() -> None:
@@ -250,7 +286,7 @@ def test_an_end_is_forgotten_only_with_the_other() -> None:
         pair.tick(at)
     pair.ends.closed(pair.client, 5000 * MS)
     pair.seen(Side.CLIENT, status=Status.LOST)  # it never read the reply
-    for at in range(5000, 8000, 100):
+    for at in range(5000, 9500, 100):
         pair.tick(at)
     assert pair.summary() == [(Side.SERVER, Status.OK)]
     pair.seen(Side.CLIENT, id=6)

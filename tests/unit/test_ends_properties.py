@@ -47,7 +47,7 @@ class Host:
     def __init__(self) -> None:
         self.told: list[Session] = []
         self.ledger = Ledger()
-        self.ends = Ends(self.told.append, self.ledger)
+        self.ends = Ends(self.told.append, self.ledger, hold_ns=100 * MS)
         self.pairing = Pairing([FakeProtocol(confirms_alone=True)], self.ends.session, self.ledger, strict=True)
         self.connections = {
             Side.CLIENT: Connection(1, Process(100, "app"), CLIENT, SERVER),

@@ -47,7 +47,7 @@ inline_always u32 kafka_request_length(u8 *p, u32 have, int strict, int sasl)
     u32 length = big_endian(p);
     if (length > KAFKA_LONGEST)
         return IMPLAUSIBLE;
-    if (sasl)
+    if (sasl && !strict && length <= KAFKA_TRUSTED)
         return length + 4;
     if (length < 8)
         return IMPLAUSIBLE;
@@ -56,7 +56,7 @@ inline_always u32 kafka_request_length(u8 *p, u32 have, int strict, int sasl)
     if (p[4] || p[5] > 127 || p[6] || p[7] > 63)  // api_key, api_version
         return IMPLAUSIBLE;
     if (!strict)
-        return length + 4;
+        return have < 12 ? UNDECIDED : length + 4;  // its correlation_id has to be seen
     if (length < 10 || length > 200000000)
         return IMPLAUSIBLE;
     if (have < 14)
@@ -64,14 +64,16 @@ inline_always u32 kafka_request_length(u8 *p, u32 have, int strict, int sasl)
     if (p[8] & 0x80)  // correlation_id
         return IMPLAUSIBLE;
     u32 client_id = p[12] << 8 | p[13];
-    if (client_id != 0xffff && (client_id > 255 || client_id + 10 > length))
+    if (!client_id || client_id == 0xffff)
+        return length + 4;
+    if (client_id > 255 || client_id + 10 > length)
         return IMPLAUSIBLE;
-    if (client_id != 0xffff && client_id && have > 14 && (p[14] < 0x20 || p[14] == 0x7f))
-        return IMPLAUSIBLE;
-    return length + 4;
+    if (have < 15)
+        return UNDECIDED;
+    return p[14] < 0x20 || p[14] == 0x7f ? IMPLAUSIBLE : length + 4;
 }
 
-// Reply: length, correlation_id. Out of sync it has to answer one of the last requests.
+// Reply: length, correlation_id. Out of sync or long, it has to answer one of the last requests.
 inline_always u32 kafka_reply_length(u8 *p, u32 have, int synced, u32 correlation)
 {
     if (have < 4)
@@ -79,7 +81,7 @@ inline_always u32 kafka_reply_length(u8 *p, u32 have, int synced, u32 correlatio
     u32 length = big_endian(p);
     if (length > KAFKA_LONGEST)
         return IMPLAUSIBLE;
-    if (synced)
+    if (synced && length <= KAFKA_TRUSTED)
         return length + 4;
     if (length < 4)
         return IMPLAUSIBLE;
@@ -90,27 +92,6 @@ inline_always u32 kafka_reply_length(u8 *p, u32 have, int synced, u32 correlatio
     return length + 4;
 }
 
-inline_always u32 message_length(struct connection *c, struct stream *s, u8 *p, u32 have)
-{
-    if (c->label == LABEL_MONGODB)
-        return mongodb_length(p, have, !s->synced);
-    if (c->label == LABEL_KAFKA)
-        return s->requests ? kafka_request_length(p, have, !s->synced, c->sasl)
-                           : kafka_reply_length(p, have, s->synced, c->correlation);
-    u32 length = ONLY_KAFKA ? IMPLAUSIBLE : mongodb_length(p, have, 1);
-    if (length > UNDECIDED) {
-        c->label = LABEL_MONGODB;
-        return length;
-    }
-    u32 other = ONLY_MONGODB ? IMPLAUSIBLE : kafka_request_length(p, have, 1, 0);
-    if (other > UNDECIDED) {
-        c->label = LABEL_KAFKA;
-        s->requests = 1;
-        return other;
-    }
-    return length | other;  // undecided if one of them is
-}
-
 inline_always void advance(struct cursor *q, struct stream *s, u64 bytes)
 {
     q->left -= bytes;
@@ -119,14 +100,50 @@ inline_always void advance(struct cursor *q, struct stream *s, u64 bytes)
     s->done += bytes;
 }
 
-inline_always void lose_sync(struct stream *s)
+inline_always void lose_sync(struct connection *c, struct stream *s)
 {
     if (s->synced)
         count(COUNT_RESYNCHRONISED);
+    c->young = 0;
     s->synced = 0;
     s->total = 0;
     s->done = 0;
     s->held = 0;
+}
+
+// The verdict on a header that begins `available` bytes. Labels the connection where there is no label yet.
+inline_always u32 message_length(struct connection *c, struct stream *s, struct stream *back, u8 *p, u32 have,
+                                 u64 available)
+{
+    if (c->label == LABEL_MONGODB)
+        return mongodb_length(p, have, !s->synced);
+    u32 length = IMPLAUSIBLE;
+    if (c->label == LABEL_KAFKA && !s->requests) {
+        length = kafka_reply_length(p, have, s->synced, c->correlation);
+        if (length != IMPLAUSIBLE || s->number)
+            return length;
+        // No reply was seen here yet. In mid-stream the label may have come from a reply that looks like a request, as
+        // those to correlation ids below 64 do: a real request tells.
+    } else if (!c->label && !ONLY_KAFKA) {
+        length = mongodb_length(p, have, 1);
+        if (length > UNDECIDED) {
+            c->label = LABEL_MONGODB;
+            return length;
+        }
+    }
+    u32 request = ONLY_MONGODB ? IMPLAUSIBLE : kafka_request_length(p, have, !s->synced, c->sasl);
+    if (request > UNDECIDED && !s->requests) {
+        u32 client_id = p[12] << 8 | p[13];
+        if (!c->young && (!client_id || client_id == 0xffff) && request != available)
+            return length;  // zeros are everywhere: in mid-stream they alone make no request
+        c->label = LABEL_KAFKA;
+        s->requests = 1;
+        if (back->requests) {
+            back->requests = 0;
+            lose_sync(c, back);
+        }
+    }
+    return request > length ? request : length;  // undecided if one of them is
 }
 
 inline_always void announce(struct cursor *q, struct connection *c)
@@ -172,7 +189,7 @@ inline_always void ignore(struct cursor *q, struct connection *c)
 inline_always int begin(struct cursor *q, struct connection *c, struct stream *s, u64 available)
 {
     if (q->blind) {
-        lose_sync(s);
+        lose_sync(c, s);
         return 0;
     }
     u32 held = s->held & (HOLD - 1);
@@ -183,7 +200,7 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     bound(more, HOLD);  // for the verifier
     if (bpf_probe_read_user(q->peek + held, more, (void *)q->base)) {
         count(COUNT_UNREADABLE);
-        lose_sync(s);
+        lose_sync(c, s);
         return 0;
     }
     if (!held)
@@ -191,7 +208,8 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     u8 unlabelled = blur(q->untold, !c->label);
     more = blur(q->b, more);
     held = blur(q->c, held);
-    u32 length = blur(q->a, message_length(c, s, q->peek, held + more));
+    struct stream *back = &c->streams[!q->outbound];
+    u32 length = blur(q->a, message_length(c, s, back, q->peek, held + more, held + available));
     unlabelled = q->untold;
     more = q->b;
     held = q->c;
@@ -202,31 +220,30 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
         s->done = 0;
         return 1;
     }
-    if (length == IMPLAUSIBLE) {
-        if (held && !s->synced) {  // it may begin at a later one of the held bytes
+    if (length == IMPLAUSIBLE || length < held) {
+        lose_sync(c, s);
+        if (!c->label && q->peek[0] >= 0x14 && q->peek[0] <= 0x17 && q->peek[1] == 3)
+            c->tls++;
+        if (held) {  // a message may begin at a later one of the held bytes
             __builtin_memcpy(s->hold, q->peek + 1, HOLD - 1);
             s->held = held - 1;
             return 1;
         }
-        lose_sync(s);
-        if (!c->label && ++c->strange) {
-            if (q->peek[0] >= 0x14 && q->peek[0] <= 0x17 && q->peek[1] == 3)
-                c->tls++;
-            if (c->strange > STRANGE_CALLS)
-                ignore(q, c);
+        if (!c->label && ++c->strange > STRANGE_CALLS) {
+            ignore(q, c);
+            return 0;
         }
-        return 0;  // the next call may begin with a message
+        advance(q, s, available);  // the next buffer may begin with one
+        s->done = 0;
+        return 1;
     }
     if (c->label == LABEL_KAFKA && s->requests && held + more >= 12) {
         c->correlation = big_endian(q->peek + 8);
         if (q->peek[5] == 17 && !q->peek[7])  // SaslHandshake v0: tokens without header follow
             c->sasl = 1;
     }
-    if (unlabelled && c->young && c->label == LABEL_KAFKA) {
-        struct stream *replies = &c->streams[!q->outbound];
-        if (!c->strange && !replies->number && !replies->held)
-            replies->synced = 1;
-    }
+    if (unlabelled && c->young && c->label == LABEL_KAFKA && !back->held)
+        back->synced = 1;  // the next bytes there are the first reply
     s->synced = 1;
     s->total = length;
     s->done = held;
@@ -252,10 +269,13 @@ inline_always int follow(struct cursor *q, struct connection *c, struct stream *
         bound(held, HOLD - 1);
         bound(more, HOLD);  // for the verifier
         __builtin_memcpy(q->peek, s->hold, HOLD);
-        if (bpf_probe_read_user(q->peek + held, more, (void *)q->base))
+        u64 now = held + take;
+        if (bpf_probe_read_user(q->peek + held, more, (void *)q->base)) {
             count(COUNT_UNREADABLE);
+            now = 0;  // the message goes by untold
+        }
         __builtin_memcpy(s->hold, q->peek, HOLD);
-        s->held = held + take;
+        s->held = now;
         advance(q, s, take);
         return 1;
     }
@@ -293,13 +313,15 @@ inline_always int follow(struct cursor *q, struct connection *c, struct stream *
             kept = 0;
             tail = 0;
         }
-        u64 length = held + kept;
+        u64 length = blur(q->b, held + kept);
+        tail = blur(q->c, tail);
         bound(tail, TAIL);  // for the verifier
         bound(length, LONGEST_HEAD + HOLD);  // for the verifier
         if (tail && bpf_probe_read_user(e->data + length, tail, (void *)(q->base + take - tail))) {
             count(COUNT_UNREADABLE);
             tail = 0;
         }
+        tail = blur(q->c, tail);
         e->head.length = length;
         e->head.tail = tail;
         announce(q, c);
@@ -311,7 +333,7 @@ inline_always int follow(struct cursor *q, struct connection *c, struct stream *
         s->held = 0;
     }
     advance(q, s, take);
-    if (q->blind)
+    if (q->blind && s->keep < s->done + WINDOW)
         s->keep = s->done + WINDOW;
     if (last) {
         s->total = 0;
@@ -331,12 +353,13 @@ inline_always int step(struct cursor *q, struct connection *c, struct scratch *e
         struct { u64 base, length; } v = {};
         if (bpf_probe_read_user(&v, sizeof(v), (void *)(q->vector + q->at * sizeof(v)))) {
             count(COUNT_UNREADABLE);
-            lose_sync(s);
+            lose_sync(c, s);
             return 0;
         }
         q->base = v.base;
         q->segment = v.length;
-        return 1;
+        if (!v.length)
+            return 1;
     }
     u64 available = q->segment < q->left ? q->segment : q->left;
     if (!s->total)

@@ -95,10 +95,20 @@ int on_enter(struct enter_context *ctx)
     u64 args[3] = {};  // the second to the fourth
     struct call now = {};
 
-    if (kind <= CALL_SENDFILE) {
+    if (kind == CALL_NONE) {
+        return 0;
+    } else if (kind <= CALL_SENDFILE) {
         u64 *id = descriptors.lookup(&key);
         if (!id || !*id)
             return 0;
+        u32 zero = 0;
+        u8 *on = enabled.lookup(&zero);
+        if (!on || !*on) {
+            struct connection *c = connections.lookup(id);
+            if (c)
+                c->young = 0;  // its first bytes go by unseen
+            return 0;
+        }
         read_args(args, ctx);
         now.connection = *id;
         now.buffer = args[0];
@@ -244,8 +254,10 @@ int walk(struct exit_context *ctx)
             return 0;
     if (++q->rounds < 33)  // the kernel's limit of chained tail calls
         tails.call(ctx, TAIL_WALK);
-    count(COUNT_TOO_MANY);
-    lose_sync(&c->streams[q->outbound & 1]);
+    if (q->left) {
+        count(COUNT_TOO_MANY);
+        lose_sync(c, &c->streams[q->outbound & 1]);
+    }
     return 0;
 }
 

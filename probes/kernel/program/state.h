@@ -10,6 +10,7 @@
 
 #define MONGODB_LONGEST 48000000       // MaxMessageSizeBytes
 #define KAFKA_LONGEST (1u << 30)
+#define KAFKA_TRUSTED (1u << 24)       // a length up to this needs no other sign, in sync
 #define CORRELATIONS 4096              // how far behind the last request a reply may be
 
 // One direction of a connection.
@@ -90,6 +91,7 @@ BPF_HASH(connections, u64, struct connection, MAX_CONNECTIONS);
 BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
 BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
+BPF_ARRAY(enabled, u8, 1);                                      // whether bytes count: for all calls at once
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(cursors, struct cursor, 1);
 BPF_PERCPU_ARRAY(scratches, struct scratch, 1);

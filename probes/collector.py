@@ -1,0 +1,158 @@
+"""The collector: a source, the protocols and the pairing, put together and kept turning."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from probes.kernel.loader import Kernel
+from probes.options import CaptureOptions
+from probes.protocols.interface import WireProtocol
+from probes.protocols.kafka import Kafka
+from probes.protocols.mongodb import MongoDB
+from probes.records import Connection, Ledger, Session
+from probes.sessions.ends import Ends
+from probes.sessions.pairing import Pairing
+from probes.sessions.selection import selected
+from probes.sources.live import Ignored, LiveSource
+
+DRAIN_EVERY_S = 0.02  # a wake-up per event is what would cost the traced processes most
+_TICK_NS = 100_000_000
+_RECHECK_NS = 1_000_000_000
+_PATIENCE_NS = 3_000_000_000  # more than pairing and ends wait for anything
+_MUCH = 4096  # records in one drain after which there is no pause
+_GC_THRESHOLD = 50_000
+
+PROTOCOLS: tuple[Callable[[], WireProtocol], ...] = (MongoDB, Kafka)
+
+
+def known_protocols() -> dict[str, WireProtocol]:
+    """New instances of all built-in protocols by name."""
+    return {protocol.name: protocol for protocol in (make() for make in PROTOCOLS)}
+
+
+class RingUse(NamedTuple):
+    """Bytes of the ring buffer: all, now waiting, and the most that ever waited."""
+
+    size: int
+    used: int
+    peak: int
+
+
+class Collector:
+    """Live capture of this host. `emit` is handed each session once it has ended, during `step`.
+
+    Raises Refusal where the host does not allow it.
+    """
+
+    def __init__(self, options: CaptureOptions, emit: Callable[[Session], None]) -> None:
+        wanted = options.protocols
+        self.protocols = {name: p for name, p in known_protocols().items() if not wanted or name in wanted}
+        self._ledger = Ledger()
+        self._selected = selected(options.side, options.pids)
+        self._ends = Ends(self._selecting(emit), self._ledger)
+        self._pairing = Pairing(tuple(self.protocols.values()), self._ends.session, self._ledger)
+        self._kernel = Kernel(
+            head_bytes=options.head_bytes, ring_bytes=options.ring_bytes, protocols=tuple(self.protocols)
+        )
+        self._source = LiveSource(self._kernel, _Rooms(self._pairing, self._ends))
+        self._next_tick_ns = self._next_recheck_ns = 0
+        self._peak_ring_bytes = 0
+        # Sessions live long and hold no cycles: looking for those often would cost more than all else.
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+    def step(self, timeout_s: float) -> int:
+        """Waits for at most `timeout_s` or one drain's interval, takes what has gone by; how many records that were."""
+        time.sleep(min(timeout_s, DRAIN_EVERY_S))
+        records = taken = self._drain()
+        while taken >= _MUCH:
+            taken = self._drain()
+            records += taken
+        return records
+
+    def waiting(self, *, older_than_ns: int = 0) -> list[Session]:
+        """The requests in flight for at least so long, oldest first, each once."""
+        waiting = self._pairing.waiting(time.monotonic_ns(), older_than_ns=older_than_ns)
+        return [s for s in self._ends.waiting(waiting) if self._selected(s)]
+
+    def connections(self) -> Collection[Connection]:
+        """The open connections that carry a known protocol, each end of them on this host by itself."""
+        return self._source.connections()
+
+    def ignored(self) -> Collection[Ignored]:
+        """The last connections that carried none."""
+        return self._source.ignored.values()
+
+    def ring(self) -> RingUse:
+        """How full the ring is and has been when it was drained."""
+        ring = self._kernel.ring
+        return RingUse(ring.size, ring.waiting_bytes, self._peak_ring_bytes)
+
+    def ledger(self) -> dict[str, int]:
+        """Messages by what became of them, and losses by cause (README, "Losses")."""
+        self._pairing.tick(time.monotonic_ns())
+        kernel = self._kernel.counters()
+        return {
+            "seen": kernel.pop("messages"),
+            **{str(cause): n for cause, n in self._ledger.counts.items()},
+            **kernel,
+            **{f"lost_{what}": n for what, n in self._source.losses.items()},
+        }
+
+    def finish(self) -> None:
+        """Ends the capture: emits what has gone by until now, and what was held for its other end."""
+        self._kernel.detach()
+        while self._drain():
+            pass
+        now_ns = time.monotonic_ns()
+        # Nothing more can come: decide at once what would wait for it.
+        self._pairing.tick(now_ns + _PATIENCE_NS)
+        self._ends.tick(now_ns + 2 * _PATIENCE_NS)
+
+    def close(self) -> None:
+        """Detaches the probes."""
+        self._kernel.close()
+        gc.unfreeze()
+
+    def _drain(self) -> int:
+        self._peak_ring_bytes = max(self._peak_ring_bytes, self._kernel.ring.waiting_bytes)
+        records = self._source.drain()
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._next_tick_ns:
+            self._next_tick_ns = now_ns + _TICK_NS
+            self._source.tend(now_ns)
+            self._ends.tick(now_ns)  # first: what the pairing tells now waits from now on
+            self._pairing.tick(now_ns)
+        if now_ns >= self._next_recheck_ns:
+            self._next_recheck_ns = now_ns + _RECHECK_NS
+            stale = self._pairing.waiting(now_ns, older_than_ns=_RECHECK_NS)
+            self._source.recheck({s.connection.id: s.connection for s in stale}.values(), now_ns)
+        return records
+
+    def _selecting(self, emit: Callable[[Session], None]) -> Callable[[Session], None]:
+        def take(session: Session) -> None:
+            if self._selected(session):
+                emit(session)
+
+        return take
+
+
+class _Rooms:
+    """The next rooms, as one `Sink`."""
+
+    def __init__(self, pairing: Pairing, ends: Ends) -> None:
+        self._pairing, self._ends = pairing, ends
+        self.message = pairing.message
+        self.unseen = pairing.unseen
+        self.addressed = ends.addressed
+
+    def opened(self, connection: Connection) -> None:
+        self._ends.opened(connection)
+        self._pairing.opened(connection)
+
+    def closed(self, connection: Connection, ns: int) -> None:
+        self._pairing.closed(connection, ns)
+        self._ends.closed(connection, ns)
