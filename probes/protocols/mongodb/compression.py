@@ -1,0 +1,94 @@
+"""OP_COMPRESSED: the message inside, as far as it can be inflated (MongoDB's "Wire Compression" specification).
+
+In: the head of such a message. Out: the head of the same message as it would have gone uncompressed. zlib inflates what
+is there of a cut one; snappy and zstd need the optional `cramjam`, and nothing of them is inflated that was cut.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from struct import Struct
+from typing import Any, NamedTuple
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, MAX_MESSAGE_BYTES, OP_COMPRESSED, OPCODE_NAMES
+
+INFLATE_BYTES = 512 * 1024
+"""No more than this is inflated of one message: captured bytes must not choose how much memory they take."""
+
+COMPRESSED_BYTES = HEADER_BYTES + 9
+COMPRESSED = Struct("<iiB")  # originalOpcode, uncompressedSize (without a header), compressorId
+COMPRESSORS = {0: "noop", 1: "snappy", 2: "zlib", 3: "zstd"}
+
+
+class Inflated(NamedTuple):
+    """A message that came compressed. `data` is None where nothing of it could be inflated."""
+
+    compressor: str
+    opcode: int
+    length: int
+    data: bytes | None
+
+
+def _import_cramjam() -> Any:
+    try:
+        return importlib.import_module("cramjam")
+    except ImportError:
+        return None
+
+
+_cramjam = _import_cramjam()
+
+
+def inflate(head: bytes, length: int, request_id: int, response_to: int) -> Inflated:
+    """The message inside the compressed one of `length` bytes that `head` begins. Raises ProtocolError."""
+    if len(head) < COMPRESSED_BYTES:
+        return Inflated("", OP_COMPRESSED, length, None)
+    opcode, size, compressor_id = COMPRESSED.unpack_from(head, HEADER_BYTES)
+    if opcode not in OPCODE_NAMES or opcode == OP_COMPRESSED or not 0 <= size <= MAX_MESSAGE_BYTES:
+        raise ProtocolError("no message can have been compressed to this")
+    compressor = COMPRESSORS.get(compressor_id, f"compressor {compressor_id}")
+    body = _inflate_body(compressor, head[COMPRESSED_BYTES:length], size, whole=len(head) >= length)
+    inner_length = HEADER_BYTES + size
+    if body is None:
+        return Inflated(compressor, opcode, inner_length, None)
+    return Inflated(
+        compressor,
+        opcode,
+        inner_length,
+        HEADER.pack(inner_length, request_id, response_to, opcode) + body,
+    )
+
+
+def _inflate_body(compressor: str, body: bytes, size: int, *, whole: bool) -> bytes | None:
+    """The first bytes, at most `size` and at most INFLATE_BYTES, of what `body` holds; None where there are none."""
+    bound = min(size, INFLATE_BYTES)
+    if compressor == "noop":
+        return body[:bound]
+    if not bound:
+        return None
+    if compressor == "zlib":
+        try:
+            return zlib.decompressobj().decompress(body, bound) or None
+        except zlib.error:
+            return None
+    if compressor not in ("snappy", "zstd") or _cramjam is None or not whole or bound < size:
+        return None
+    try:
+        return _snappy(body, size) if compressor == "snappy" else _zstd(body, size)
+    except _cramjam.DecompressionError:
+        return None
+
+
+def _snappy(body: bytes, size: int) -> bytes | None:
+    """Snappy's block format, which begins with the length of what it holds."""
+    if _cramjam.snappy.decompress_raw_len(body) != size:
+        return None
+    return bytes(_cramjam.snappy.decompress_raw(body))
+
+
+def _zstd(body: bytes, size: int) -> bytes | None:
+    """A zstd frame, which may claim any length: only `size` bytes are set aside for it."""
+    inflated = bytearray(size)
+    return bytes(inflated) if _cramjam.zstd.decompress_into(body, inflated) == size else None

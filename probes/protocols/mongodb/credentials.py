@@ -1,0 +1,75 @@
+"""Credentials, overwritten at the same length before a message's bytes go anywhere.
+
+Overwritten are the values of certain keys wherever they stand in a document of a command that is known to carry them:
+SASL payloads, passwords, keys of the old challenge, what usersInfo shows. The bytes stay valid BSON. Where the bytes
+cannot be walked, none of them are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.documents import Document, Element, elements
+from probes.protocols.mongodb.wire import HEADER_BYTES
+
+_SECRET_KEYS = frozenset(
+    {b"payload", b"pwd", b"password", b"key", b"nonce", b"credentials", b"storedkey", b"serverkey", b"salt"}
+)
+_MAX_DEPTH = 32
+
+SPECULATIVE = b"speculativeAuthenticate\0"
+"""The key under which a hello, or its reply, carries the first step of an authentication."""
+
+SECRET_WORDS = (
+    b"payload\0",
+    b"pwd\0",
+    b"nonce\0",
+    b"credentials\0",
+    b"storedKey\0",
+    b"serverKey\0",
+    SPECULATIVE,
+)
+"""Bytes that tell of credentials, in a reply to a request that was not seen."""
+
+
+def redact(data: bytes, documents: Iterable[Document]) -> bytes:
+    """`data` with the credentials in its `documents` overwritten; only its header where that cannot be done."""
+    clean = bytearray(data)
+    try:
+        for document in documents:
+            _overwrite(clean, document._replace(rest=None), secret=False, depth=0)
+    except ProtocolError:
+        return data[:HEADER_BYTES]
+    return bytes(clean)
+
+
+def _overwrite(clean: bytearray, document: Document, *, secret: bool, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ProtocolError("nested too deep")
+    for element in elements(document):
+        hidden = secret or element.key.lower() in _SECRET_KEYS
+        nested = document.nested(element)
+        if nested is not None:
+            _overwrite(clean, nested, secret=hidden, depth=depth + 1)
+        elif hidden:
+            _blank(clean, element)
+
+
+def _blank(clean: bytearray, element: Element) -> None:
+    """Overwrite what is visible of a value, but not the lengths and ends that make it BSON."""
+    _, _, _, start, end, stop = element
+    match element.type:
+        case 0x02 | 0x0D | 0x0E:  # a string: its length and its closing zero stay
+            start, end, fill = start + 4, end - 1, b"*"
+        case 0x05:  # its length stays; subtype 0 holds any bytes
+            if start + 4 < stop:
+                clean[start + 4] = 0
+            start, fill = start + 5, b"*"
+        case 0x0B | 0x0C | 0x0F:
+            raise ProtocolError("a credential of a type that no client sends")
+        case _:
+            fill = b"\0"
+    stop = min(end, stop)
+    if start < stop:
+        clean[start:stop] = fill * (stop - start)

@@ -1,0 +1,181 @@
+"""Documents as values that JSON can hold (MongoDB Extended JSON v2, relaxed): slow, for when someone looks.
+
+Of a document that was cut, or that BSON's decoder refuses, every element is given that can be.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.documents import ARRAY, MIN_DOCUMENT_BYTES, Document, elements
+from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.replies import (
+    OP_REPLY_DOCUMENTS_AT,
+    answer_document,
+    answers_command,
+    documents_from,
+)
+from probes.protocols.mongodb.requests import read_name
+from probes.protocols.mongodb.sections import read_sections
+from probes.protocols.mongodb.wire import (
+    AFTER_NAMESPACE,
+    HEADER_BYTES,
+    INT32,
+    INT64,
+    NAMESPACE_AT,
+    OP_COMMAND,
+    OP_DELETE,
+    OP_GET_MORE,
+    OP_INSERT,
+    OP_KILL_CURSORS,
+    OP_MSG,
+    OP_QUERY,
+    OP_REPLY,
+    OP_UPDATE,
+)
+from probes.records import Head
+
+_CODEC = CodecOptions(
+    document_class=dict,
+    unicode_decode_error_handler="replace",
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+)
+_MAX_DEPTH = 64
+
+Decoded = tuple[dict[str, Any], bool]
+"""A value for JSON, and whether it is all that was sent."""
+
+
+def kept_message(data: bytes) -> Message:
+    """The message whose first bytes a request or a reply kept. Raises ProtocolError."""
+    return open_message(Head(False, 0, 0, 0, len(data), data))
+
+
+def decode_request(request: MongoRequest) -> Decoded | None:
+    """What was asked; None where nothing of it was kept."""
+    try:
+        message = kept_message(request.data)
+        if len(message.data) <= HEADER_BYTES:
+            return None
+        if message.opcode == OP_MSG:
+            return _op_msg(message)
+        if message.opcode in AFTER_NAMESPACE:
+            return _on_namespace(message, command=answers_command(request))
+        if message.opcode == OP_KILL_CURSORS:
+            ids = message.data[NAMESPACE_AT + 4 :]
+            ids = ids[: len(ids) // 8 * 8]
+            return {"cursor_ids": [str(id) for (id,) in INT64.iter_unpack(ids)]}, message.whole
+        if message.opcode == OP_COMMAND:
+            _, at = read_name(message, HEADER_BYTES)
+            _, at = read_name(message, at)
+            return _all(message, at)
+    except ProtocolError:
+        pass
+    return None
+
+
+def decode_reply(reply: MongoReply, request: MongoRequest | None) -> Decoded | None:
+    """What was answered; None where nothing of it was kept."""
+    try:
+        message = kept_message(reply.data)
+        document = answer_document(message, request)
+    except ProtocolError:
+        return None
+    if document is not None:
+        return decode(document)
+    if message.opcode == OP_REPLY and len(message.data) > OP_REPLY_DOCUMENTS_AT:
+        return _all(message, OP_REPLY_DOCUMENTS_AT)
+    return None
+
+
+def _op_msg(message: Message) -> Decoded | None:
+    """The body, the document sequences as its arrays."""
+    sections = read_sections(message)
+    if sections.body is None or sections.base:
+        return None
+    value, complete = decode(sections.body)
+    for sequence in sections.sequences:
+        documents = documents_from(message.data[: sequence.stop], sequence.start, sequence.end)
+        decoded = [decode(document) for document in documents]
+        value[sequence.identifier.decode("utf-8", "replace")] = [item for item, _ in decoded]
+        complete = complete and all(whole for _, whole in decoded)
+    return value, complete and message.whole
+
+
+_LEGACY_DOCUMENTS = {OP_QUERY: ("query", "fields"), OP_UPDATE: ("selector", "update"), OP_DELETE: ("selector",)}
+
+
+def _on_namespace(message: Message, *, command: bool) -> Decoded | None:
+    """The legacy operations on a collection; of a `command` sent by OP_QUERY its document."""
+    _, at = read_name(message, NAMESPACE_AT)
+    documents_at = at + AFTER_NAMESPACE[message.opcode]
+    if message.opcode == OP_INSERT:
+        return _all(message, documents_at)
+    if len(message.data) < documents_at:
+        return None
+    if message.opcode == OP_GET_MORE:
+        count, id = INT32.unpack_from(message.data, at)[0], INT64.unpack_from(message.data, at + 4)[0]
+        return {"number_to_return": count, "cursor_id": str(id)}, True
+    value: dict[str, Any] = {}
+    complete = message.whole
+    documents = documents_from(message.data, documents_at, message.length)
+    for name, document in zip(_LEGACY_DOCUMENTS[message.opcode], documents, strict=False):
+        value[name], whole = decode(document)
+        complete = complete and whole
+    return (value.get("query", {}) if command else value), complete
+
+
+def _all(message: Message, at: int) -> Decoded:
+    """The documents from `at` to the message's end."""
+    decoded = [decode(document) for document in documents_from(message.data, at, message.length)]
+    return {"documents": [item for item, _ in decoded]}, message.whole and all(whole for _, whole in decoded)
+
+
+def decode(document: Document) -> Decoded:
+    """`document` as Extended JSON, and whether it is complete."""
+    if document.whole:
+        try:
+            return _to_json(bson.decode(document.data[document.start - 4 : document.end + 1], _CODEC)), True
+        except _UNDECODABLE:
+            pass
+    try:
+        return _to_json(_salvage(document, 0)), False
+    except _UNDECODABLE:
+        return {}, False
+
+
+# What the decoder and the encoder raise is not stated: a DBRef of the wrong types, a number out of range, deep nesting.
+_UNDECODABLE = (Exception,)
+
+
+def _to_json(value: dict[str, Any]) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+    return decoded
+
+
+def _salvage(document: Document, depth: int) -> dict[str, Any]:
+    """Every element of `document` that can be decoded."""
+    value: dict[str, Any] = {}
+    try:
+        for element in elements(document):
+            key = element.key.decode("utf-8", "replace")
+            nested = document.nested(element)
+            if element.whole:
+                single = document.data[element.at : element.end]
+                try:
+                    value |= bson.decode(INT32.pack(len(single) + MIN_DOCUMENT_BYTES) + single + b"\0", _CODEC)
+                    continue
+                except _UNDECODABLE:
+                    pass
+            if nested is not None and depth < _MAX_DEPTH:
+                inner = _salvage(nested, depth + 1)
+                value[key] = list(inner.values()) if element.type == ARRAY else inner
+    except ProtocolError:
+        pass
+    return value

@@ -1,0 +1,219 @@
+"""The protocol as the rest of the program meets it, and the short way for what most messages are.
+
+Most requests are an OP_MSG with one section, a command on a collection in a short document; most replies are `ok: 1`.
+Each of these is recognised from its first byte on by one regular expression over BSON's grammar, several times faster
+than Python walks over it. What does not match takes the long way (`requests`, `replies`), which reads everything.
+"""
+
+from __future__ import annotations
+
+import re
+from struct import Struct, error
+from typing import Any
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.commands import Command, Role, command_of
+from probes.protocols.mongodb.cursors import WaitingCursors
+from probes.protocols.mongodb.describe import describe
+from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
+from probes.protocols.mongodb.identify import identify
+from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
+from probes.protocols.mongodb.replies import read_reply
+from probes.protocols.mongodb.requests import read_request
+from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
+from probes.protocols.mongodb.wire import (
+    CHECKSUM_PRESENT,
+    HEADER,
+    INT32,
+    INT64,
+    MORE_TO_COME,
+    OP_COMPRESSED,
+    OP_MSG,
+    REPLY_OPCODES,
+    UNKNOWN_REQUIRED,
+)
+from probes.records import Connection, Head, Reply, Request, Session, Verdict
+
+# The header, flagBits, the first section's kind, and the length of its document.
+_START = Struct("<iiiiIBi")
+_unpack = _START.unpack_from
+_int32 = INT32.unpack_from
+_int64 = INT64.unpack_from
+_DOCUMENT_AT = SECTIONS_AT + 1
+_ELEMENTS_AT = _START.size
+_LONG_WAY_FLAGS = UNKNOWN_REQUIRED | CHECKSUM_PRESENT
+
+_NAME = rb"([^\x00]{1,64})\x00"
+_command_match = re.compile(
+    rb"(?s)(?:\x02" + _NAME + rb"(" + SHORT_STRING + rb")"
+    rb"|\x10" + _NAME + rb".{4}"
+    rb"|\x12getMore\x00.{8}\x02collection\x00(" + SHORT_STRING + rb")"
+    rb"|\x01" + _NAME + rb".{8})" + SHORT_ELEMENT + rb"*?\x02\$db\x00(" + SHORT_STRING + rb")"
+).match  # fmt: skip
+_CURSOR_ID_AT = _ELEMENTS_AT + len(b"\x12getMore\x00")
+_PLAIN = Role.PLAIN
+# What in a command with this role tells that it is not one of the usual kind.
+_LONG_WAY_WORDS = {
+    Role.FIND: b"awaitData\x00",
+    Role.AGGREGATE: b"$changeStream\x00",
+    Role.GET_MORE: b"maxTimeMS\x00",
+}
+
+_ok_match = re.compile(rb"(?s)" + SHORT_ELEMENT + rb"*?\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f").match
+_cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
+_CURSOR = b"\x03cursor\x00"
+_CURSOR_AT = _ELEMENTS_AT + len(_CURSOR)
+_WRITE_ERRORS = b"\x04writeErrors\x00"
+_WRITE_CONCERN_ERROR = b"\x03writeConcernError\x00"
+_ID = b"\x12id\x00"
+
+_MAX_COMMANDS = 4096
+
+
+class MongoDB:
+    """MongoDB's wire protocol, of every version."""
+
+    name = "mongodb"
+    confirms_alone = True  # a request read whole has its length, opcode, flags and a document to its last byte right
+
+    def __init__(self) -> None:
+        self._waiting = WaitingCursors()
+        self._commands: dict[tuple[bytes | None, ...], Command] = {}
+
+    def memory(self, connection: Connection) -> Memory:
+        """A new memory of one connection: what its client said of itself."""
+        return Memory()
+
+    def identify(self, data: bytes, total: int) -> Verdict:
+        """What the head `data` of a message of `total` bytes is."""
+        return identify(data, total)
+
+    def request(self, head: Head, memory: Any) -> Request:
+        """The request that `head` begins. Raises ProtocolError."""
+        return self._short_request(head.data, memory) or read_request(head, memory, self._waiting)
+
+    def _short_request(self, data: bytes, memory: Memory) -> MongoRequest | None:
+        """The request where it is one of the usual kind, with a body that is all there."""
+        try:
+            length, id, _, opcode, flags, kind, size = _unpack(data)
+            end = size + _DOCUMENT_AT
+            if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or end > len(data):
+                return None
+            if end != length and (data[end] != SEQUENCE or end + 1 + _int32(data, end + 1)[0] != length):
+                return None  # there is more than one document sequence
+        except (error, IndexError):
+            return None
+        match = _command_match(data, _ELEMENTS_AT, end - 1)
+        if match is None:
+            return None
+        names = match.groups()
+        command = self._commands.get(names) or self._learn(names)
+        role = command.role
+        cursor_id = None
+        if role is not _PLAIN:
+            word = _LONG_WAY_WORDS.get(role)
+            if word is None or word in data:
+                return None
+            if role is Role.GET_MORE:
+                cursor_id = int(_int64(data, _CURSOR_ID_AT)[0])
+                if cursor_id in self._waiting or data[_ELEMENTS_AT] != INT64_TYPE:
+                    return None
+        return MongoRequest(
+            id,
+            command.name,
+            data,
+            target=command.target,
+            targets=command.targets,
+            expects_reply=not flags & MORE_TO_COME,
+            flags=flags,
+            command=command,
+            client=memory.client,
+            plain=True,
+            cursor_id=cursor_id,
+        )
+
+    def _learn(self, names: tuple[bytes | None, ...]) -> Command:
+        """The command whose names a match found, remembered."""
+        string_first, value, int_first, collection, double_first, database = names
+        name = string_first or int_first or double_first or b"getMore"
+        command = command_of(name.decode("utf-8", "replace"), _string(value or collection), _string(database) or "")
+        if len(self._commands) >= _MAX_COMMANDS:
+            self._commands.clear()
+        self._commands[names] = command
+        return command
+
+    def reply_to(self, head: Head) -> int:
+        """The requestID that the reply answers. Raises ProtocolError."""
+        try:
+            _, _, response_to, opcode = HEADER.unpack_from(head.data)
+        except error as short:
+            raise ProtocolError("the head is shorter than a message header") from short
+        if opcode != OP_MSG and opcode not in REPLY_OPCODES and opcode != OP_COMPRESSED:
+            raise ProtocolError(f"opcode {opcode} answers nothing")
+        return int(response_to)
+
+    def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
+        """The reply that `head` begins. Raises ProtocolError."""
+        known = request if isinstance(request, MongoRequest) else None
+        if known is not None and known.plain:
+            reply = self._short_reply(head)
+            if reply is not None:
+                return reply
+        return read_reply(head, known, self._waiting)
+
+    def _short_reply(self, head: Head) -> MongoReply | None:
+        """The reply where it is one of the usual kind, `ok: 1` and no errors, and that is to be seen."""
+        data = head.data
+        try:
+            length, id, _, opcode, flags, kind, size = _unpack(data)
+            if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or size + _DOCUMENT_AT != length:
+                return None
+            at = _ELEMENTS_AT
+            if data.startswith(_CURSOR, at):
+                # The one long element of a good answer: step over it.
+                at = _CURSOR_AT + max(_int32(data, _CURSOR_AT)[0], MIN_DOCUMENT_BYTES)
+        except error:
+            return None
+        visible, cursor_id = data, None
+        if len(data) != length:
+            if at <= len(data):
+                return None
+            # What follows the cursor is in the tail, or nowhere.
+            visible, base = head.tail, length - len(head.tail)
+            at -= base
+            if at < 0 and visible:
+                return None
+            cursor_id = _cursor_id(data, visible, base)
+            length -= base
+        if visible and _ok_match(visible, at, length - 1) is None:
+            return None
+        if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible:
+            return None
+        return MongoReply(
+            id,
+            data,
+            continues=bool(flags & MORE_TO_COME),
+            truncated=visible is not data,
+            flags=flags,
+            cursor_id=cursor_id,
+        )
+
+    def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
+        """The session record's object `mongodb` (DESIGN section 6); and `error`, `request`, `response`."""
+        return describe(session, literals=literals)
+
+
+def _cursor_id(data: bytes, tail: bytes, base: int) -> int | None:
+    """The id of the cursor with which the cut reply `data` begins: behind its batch, in `tail` at offset `base`."""
+    match = _cursor_match(data, _ELEMENTS_AT)
+    if match is None or match.end() + 4 > len(data):
+        return None
+    at = match.end() + int(_int32(data, match.end())[0]) - base
+    if at < 0 or not tail.startswith(_ID, at):
+        return None
+    return int.from_bytes(tail[at + len(_ID) : at + len(_ID) + 8], "little", signed=True)
+
+
+def _string(value: bytes | None) -> str | None:
+    """A BSON string's text."""
+    return None if value is None else value[4:-1].decode("utf-8", "replace")

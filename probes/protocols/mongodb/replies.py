@@ -1,0 +1,189 @@
+"""Replies: what they say went wrong, and which cursor they open.
+
+In: the head of a message that a server sent, and the request it answers where that was seen. Out: a `MongoReply`, its
+data without credentials. Errors stand at the beginning of a reply, so a cut one shows them; one that shows neither `ok`
+nor an error counts as a success, and as truncated. Raises ProtocolError where the bytes are no reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.commands import Role
+from probes.protocols.mongodb.credentials import SECRET_WORDS, SPECULATIVE, redact
+from probes.protocols.mongodb.cursors import WaitingCursors
+from probes.protocols.mongodb.documents import (
+    INT64_TYPE,
+    Document,
+    find_fields,
+    open_document,
+)
+from probes.protocols.mongodb.errors import CURSOR_NOT_FOUND_CODE, failure_of
+from probes.protocols.mongodb.failures import FIELDS, read_failure, read_failure_elsewhere, read_ok, status_of
+from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.sections import read_sections
+from probes.protocols.mongodb.wire import (
+    CURSOR_NOT_FOUND,
+    EXHAUST,
+    HEADER_BYTES,
+    MORE_TO_COME,
+    OP_COMMAND,
+    OP_COMMANDREPLY,
+    OP_MSG,
+    OP_QUERY,
+    OP_REPLY,
+    QUERY_FAILURE,
+    REPLY_OPCODES,
+)
+from probes.records import Failure, Head
+
+OP_REPLY_HEADER = Struct("<iqii")  # responseFlags, cursorID, startingFrom, numberReturned
+OP_REPLY_DOCUMENTS_AT = HEADER_BYTES + OP_REPLY_HEADER.size
+
+
+def read_reply(head: Head, request: MongoRequest | None, waiting: WaitingCursors) -> MongoReply:
+    """The reply that `head` begins. Raises ProtocolError."""
+    message = open_message(head)
+    reply = MongoReply(
+        message.id,
+        message.data[:HEADER_BYTES],
+        truncated=True,
+        opcode=message.opcode,
+        compressor=message.compressor,
+    )
+    if message.sealed:
+        return reply
+    if message.opcode not in REPLY_OPCODES:
+        raise ProtocolError(f"opcode {message.opcode} answers nothing")
+    if message.opcode == OP_MSG:
+        _op_msg(reply, message, request)
+    elif message.opcode == OP_REPLY:
+        _op_reply(reply, message, request)
+    else:
+        _op_commandreply(reply, message, request)
+    if message.compressor:
+        # Compressed bytes cannot be overwritten in part.
+        reply.data = head.data if reply.data == message.data else head.data[:HEADER_BYTES]
+    if request is not None:
+        _remember(request, reply, waiting)
+    return reply
+
+
+def _remember(request: MongoRequest, reply: MongoReply, waiting: WaitingCursors) -> None:
+    if request.waits and reply.cursor_id:
+        waiting.add(reply.cursor_id)
+    elif request.cursor_id is not None and (reply.failure is not None or reply.cursor_id == 0):
+        waiting.discard(request.cursor_id)
+
+
+def _secret(request: MongoRequest | None, data: bytes) -> bool:
+    """Whether there may be credentials in a reply to `request`."""
+    role = Role.UNSEEN if request is None else request.command.role
+    if role is Role.HELLO:
+        return SPECULATIVE in data
+    return role is Role.SECRET or (role is Role.UNSEEN and any(word in data for word in SECRET_WORDS))
+
+
+def _op_msg(reply: MongoReply, message: Message, request: MongoRequest | None) -> None:
+    sections = read_sections(message)
+    reply.flags = sections.flags
+    reply.continues = bool(sections.flags & MORE_TO_COME)
+    if sections.body is None or sections.base:
+        return  # servers put the body first
+    _read_command_reply(reply, sections.body, request)
+    data = message.data if sections.token_at is None else message.data[: sections.token_at]
+    if not _secret(request, data):
+        reply.data = data
+    elif not sections.sequences and sections.token_at is None:
+        reply.data = redact(data, [sections.body])
+
+
+def _op_reply(reply: MongoReply, message: Message, request: MongoRequest | None) -> None:
+    data = message.data
+    if len(data) < OP_REPLY_DOCUMENTS_AT:
+        return
+    reply.flags, reply.cursor_id, _, _ = OP_REPLY_HEADER.unpack_from(data, HEADER_BYTES)
+    documents = list(documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length))
+    command = request is not None and answers_command(request)
+    reply.truncated = command and not documents
+    if reply.flags & CURSOR_NOT_FOUND:
+        reply.failure = failure_of(CURSOR_NOT_FOUND_CODE)
+    elif reply.flags & QUERY_FAILURE:
+        reply.failure, complete = _query_failure(documents)
+        reply.truncated = not complete
+    elif command and documents:
+        cursor_id = reply.cursor_id
+        _read_command_reply(reply, documents[0], request)
+        reply.cursor_id = cursor_id if reply.cursor_id is None else reply.cursor_id
+    if request is not None and request.opcode == OP_QUERY and request.flags & EXHAUST:
+        reply.continues = reply.failure is None and reply.cursor_id != 0
+    reply.data = redact(data, documents) if _secret(request, data) else data
+
+
+def _query_failure(documents: list[Document]) -> tuple[Failure, bool]:
+    """The failure that the one document of a reply with QueryFailure set tells of, and whether it is complete."""
+    if not documents:
+        return failure_of(0), False
+    fields = find_fields(documents[0], {b"$err", b"code", b"codeName"})
+    return status_of(fields, b"$err"), fields.complete
+
+
+def _op_commandreply(reply: MongoReply, message: Message, request: MongoRequest | None) -> None:
+    document = answer_document(message, request)
+    if document is not None:
+        _read_command_reply(reply, document, request)
+    documents = documents_from(message.data, HEADER_BYTES, message.length)
+    reply.data = redact(message.data, documents) if _secret(request, message.data) else message.data
+
+
+def answer_document(message: Message, request: MongoRequest | None) -> Document | None:
+    """The document in which the reply `message` answers a command; None where there is none. Raises ProtocolError."""
+    if message.opcode == OP_MSG:
+        sections = read_sections(message)
+        return None if sections.base else sections.body
+    if message.opcode == OP_REPLY:
+        documents = documents_from(message.data, OP_REPLY_DOCUMENTS_AT, message.length)
+        return next(documents, None) if request is not None and answers_command(request) else None
+    if message.opcode == OP_COMMANDREPLY:  # the reply and its metadata, in either order
+        documents = documents_from(message.data, HEADER_BYTES, message.length)
+        return next((document for document in documents if find_fields(document, {b"ok"})), None)
+    return None
+
+
+def answers_command(request: MongoRequest) -> bool:
+    """Whether an OP_REPLY to `request` is a command's answer; else its documents are a collection's."""
+    return request.opcode == OP_COMMAND or (request.opcode == OP_QUERY and request.operation != "query")
+
+
+def documents_from(data: bytes, at: int, limit: int) -> Iterator[Document]:
+    """The documents that lie one after the other from `at` to `limit`, the last one maybe cut, up to a broken one."""
+    while at < len(data):
+        try:
+            document = open_document(data, at, limit)
+        except ProtocolError:
+            return
+        yield document
+        at = document.end + 1
+
+
+def _read_command_reply(reply: MongoReply, document: Document, request: MongoRequest | None) -> None:
+    fields = find_fields(document, FIELDS | {b"cursor"})
+    ok = read_ok(document, fields)
+    reply.truncated = not fields.complete or ok is None
+    reply.failure = read_failure(document, fields, ok)
+    if reply.failure is None and request is not None and request.command.role is Role.ERRORS_ELSEWHERE:
+        reply.failure = read_failure_elsewhere(document)
+    reply.cursor_id = cursor_id(document.nested(fields.get(b"cursor")))
+
+
+def cursor_id(cursor: Document | None) -> int | None:
+    """The id in the field `cursor` of a reply."""
+    if cursor is None:
+        return None
+    fields = find_fields(cursor, {b"id"})
+    id = fields.get(b"id")
+    if id is None and not fields.complete:
+        id = cursor.find_at_end(b"id", {INT64_TYPE})
+    return None if id is None else id.integer()

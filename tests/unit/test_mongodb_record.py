@@ -1,0 +1,321 @@
+"""The record's object `mongodb`, and what only `--literals` shows."""
+
+import json
+import struct
+from dataclasses import replace
+from typing import Any
+
+import bson
+import pytest
+from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson.son import SON
+
+from probes.protocols.mongodb import MongoDB
+from probes.protocols.mongodb.messages import MongoReply, MongoRequest
+from probes.records import Status
+from tests.unit.mongodb_messages import (
+    CLUSTER_TIME,
+    CONNECTION,
+    LSID,
+    REPLY_END,
+    answer,
+    command,
+    compressed,
+    head,
+    kind0,
+    kind1,
+    maybe_reply,
+    maybe_request,
+    message,
+    op_msg,
+    op_query,
+    op_reply,
+    record_of,
+    reply_of,
+    request_of,
+    session,
+)
+from tests.unit.test_mongodb_replies import BULK_WRITE, DUPLICATE, WRITE_ERRORS
+from tests.unit.test_mongodb_replies import CASES as REPLIES
+from tests.unit.test_mongodb_requests import CASES as REQUESTS
+
+INSERT = op_msg(kind0({"insert": "orders", "lsid": LSID, "$db": "shop"}), kind1("documents", [{"_id": 1}, {"_id": 2}]))
+FIND = command({"find": "orders", "filter": {"email": "x"}, "$clusterTime": CLUSTER_TIME, "$db": "shop"})
+CURSOR = {"cursor": {"firstBatch": [{"_id": 1}, {"_id": 2}], "id": Int64(2**63 - 1), "ns": "shop.orders"}, **REPLY_END}
+
+
+def exchange(asked: bytes, answered: bytes) -> tuple[MongoRequest, MongoReply]:
+    request = request_of(asked)
+    return request, reply_of(answered, request)
+
+
+def test_a_failed_insert() -> None:
+    request, reply = exchange(INSERT, answer({"n": 0, "writeErrors": WRITE_ERRORS, **REPLY_END}, flags=1))
+    assert record_of(request, reply) == {
+        "opcode": 2013,
+        "opcode_name": "OP_MSG",
+        "response_opcode": 2013,
+        "database": "shop",
+        "collection": "orders",
+        "n": 0,
+        "request_flags": [],
+        "response_flags": ["checksumPresent"],
+        "errors": [
+            {"index": 3, "code": 11000, "name": "DuplicateKey"},
+            {"index": 5, "code": 121, "name": "DocumentValidationFailure"},
+        ],
+        "error": "E11000 duplicate key error collection: shop.orders index: email_1 dup key: { email: ? }",
+    }
+    assert record_of(request, reply, literals=True)["error"] == DUPLICATE
+
+
+def test_a_find() -> None:
+    request, reply = exchange(FIND, answer(CURSOR))
+    record = record_of(request, reply)
+    assert (record["nreturned"], record["cursor_id"]) == (2, str(2**63 - 1))
+    assert "error" not in record
+    assert "errors" not in record
+    assert "n" not in record
+    assert "request" not in record
+    json.dumps(record)
+
+
+def test_a_get_more_keeps_the_cursor_it_asked_for() -> None:
+    get_more = command({"getMore": Int64(77), "collection": "orders", "$db": "shop"})
+    request, reply = exchange(
+        get_more, answer({"cursor": {"nextBatch": [{}], "id": Int64(0), "ns": "shop.orders"}, "ok": 1.0})
+    )
+    record = record_of(request, reply)
+    assert (record["cursor_id"], record["nreturned"]) == ("77", 1)
+    assert record_of(request)["cursor_id"] == "77"
+
+
+def test_the_batch_of_a_cut_reply() -> None:
+    data = answer({"cursor": {"firstBatch": [{"_id": n} for n in range(50)], "id": Int64(5), "ns": "a.b"}, "ok": 1.0})
+    request = request_of(FIND)
+    for cut in range(80, 800, 31):
+        record = record_of(request, reply_of(head(data, cut), request))
+        assert "nreturned" not in record
+        assert 0 <= record["nreturned_at_least"] < 50
+        assert "cursor_id" not in record
+    assert record_of(request, reply_of(head(data, 700, tail=120), request))["cursor_id"] == "5"
+
+
+def test_what_find_and_modify_changed() -> None:
+    request = request_of(command({"findAndModify": "orders", "$db": "shop"}))
+    reply = reply_of(answer({"lastErrorObject": {"n": 1, "updatedExisting": True}, "value": {}, "ok": 1.0}), request)
+    assert record_of(request, reply)["n"] == 1
+
+
+def test_write_concern_and_bulk_write_errors() -> None:
+    concern = {"code": 64, "codeName": "WriteConcernTimeout", "errmsg": "waiting for replication timed out"}
+    request, reply = exchange(INSERT, answer({"n": 2, "writeConcernError": concern, "ok": 1.0}))
+    assert record_of(request, reply)["errors"] == [{"code": 64, "name": "WriteConcernTimeout"}]
+    reply = reply_of(REPLIES["bulkWrite"][0], BULK_WRITE)
+    assert record_of(BULK_WRITE, reply)["errors"] == [{"index": 1, "code": 11000, "name": "DuplicateKey"}]
+
+
+def test_legacy_opcodes() -> None:
+    request, reply = exchange(op_query("shop.orders", {"a": 1}, flags=4 | 32), op_reply({}, {}, cursor_id=9, flags=8))
+    record = record_of(request, reply, literals=True)
+    assert record == {
+        "opcode": 2004,
+        "opcode_name": "OP_QUERY",
+        "response_opcode": 1,
+        "database": "shop",
+        "collection": "orders",
+        "nreturned": 2,
+        "cursor_id": "9",
+        "request_flags": ["secondaryOk", "awaitData"],
+        "response_flags": ["awaitCapable"],
+        "request": {"query": {"a": 1}},
+        "response": {"documents": [{}, {}]},
+    }
+    names = {record_of(request_of(data))["opcode_name"] for data, *_ in REQUESTS.values()}
+    assert len(names) == 10  # all but the two of replies and OP_COMPRESSED
+    flags = {case: record_of(request_of(REQUESTS[case][0]))["request_flags"] for case in REQUESTS}
+    assert flags["OP_INSERT"] == ["continueOnError"]
+    assert flags["OP_UPDATE"] == ["upsert", "multiUpdate"]
+    assert flags["OP_DELETE"] == ["singleRemove"]
+    assert flags["moreToCome"] == ["moreToCome"]
+    assert flags["exhaustAllowed"] == ["exhaustAllowed"]
+    assert flags["a flag that may be ignored"] == ["bit 20"]
+
+
+def test_the_client_is_named() -> None:
+    protocol = MongoDB()
+    memory = protocol.memory(CONNECTION)
+    client = {"application": {"name": "billing"}, "driver": {"name": "nodejs", "version": "6.3.0"}}
+    request_of(command({"hello": 1, "client": client, "$db": "admin"}), protocol, memory)
+    record = record_of(request_of(FIND, protocol, memory))
+    assert (record["app_name"], record["driver"]) == ("billing", "nodejs 6.3.0")
+    nameless = protocol.memory(CONNECTION)
+    request_of(command({"hello": 1, "client": {"driver": {"name": "x"}}, "$db": "admin"}), protocol, nameless)
+    record = record_of(request_of(FIND, protocol, nameless))
+    assert "app_name" not in record
+    assert record["driver"] == "x"
+
+
+def test_exhaust() -> None:
+    request = request_of(command({"hello": 1, "maxAwaitTimeMS": 5, "$db": "admin"}, flags=1 << 16))
+    first = reply_of(answer({"ok": 1.0}, flags=2), request)
+    assert record_of(request, first)["exhaust"] is True
+    # The next reply answers the first one: pairing hands on the request under that id.
+    continued = replace(request, id=first.id or 0)
+    assert record_of(continued, reply_of(answer({"ok": 1.0}, to=first.id or 0), continued))["exhaust"] is True
+    assert record_of(continued)["exhaust"] is True
+    assert "exhaust" not in record_of(request, reply_of(answer({"ok": 1.0}), request))
+
+
+class TestLiterals:
+    VALUES = SON(
+        [
+            ("text", "ü\x1b[0m"),
+            ("int", 5),
+            ("long", Int64(2**60)),
+            ("double", 1.5),
+            ("nan", float("nan")),
+            ("decimal", Decimal128("1.10")),
+            ("oid", ObjectId("0123456789abcdef01234567")),
+            ("date", bson.DatetimeMS(10**17)),
+            ("binary", Binary(b"\0\1", 4)),
+            ("regex", Regex("a.*", "i")),
+            ("code", Code("f()", {"x": 1})),
+            ("ref", DBRef("c", 1, "d")),
+            ("timestamp", Timestamp(1, 2)),
+            ("max", MaxKey()),
+            ("none", None),
+            ("array", [1, [2, {"a": True}]]),
+        ]
+    )
+
+    def test_every_type(self) -> None:
+        request, reply = exchange(
+            op_msg(kind0({"insert": "orders", "$db": "shop"}), kind1("documents", [self.VALUES, {"_id": 2}])),
+            answer({"n": 2, "value": self.VALUES, "ok": 1.0}),
+        )
+        record = record_of(request, reply, literals=True)
+        assert record["request"]["insert"] == "orders"
+        assert [list(document) for document in record["request"]["documents"]] == [list(self.VALUES), ["_id"]]
+        assert record["response"]["value"]["oid"] == {"$oid": "0123456789abcdef01234567"}
+        assert record["response"]["value"]["array"] == [1, [2, {"a": True}]]
+        assert "request_cut" not in record
+        assert "response_cut" not in record
+        json.dumps(record, allow_nan=False)
+
+    def test_cut_at_every_length(self) -> None:
+        asked = op_msg(kind0({"insert": "c", "x": self.VALUES, "$db": "d"}), kind1("documents", [self.VALUES] * 3))
+        answered = answer({"n": 2, "value": self.VALUES, "ok": 1.0})
+        request, reply = exchange(asked, answered)
+        whole = record_of(request, reply, literals=True)
+        for cut in range(21, len(asked)):
+            cut_request = maybe_request(head(asked, cut))
+            if cut_request is not None:
+                record = record_of(cut_request, literals=True)
+                assert part_of(record.get("request", {}), whole["request"])
+                assert record.get("request_cut", "request" not in record) is True
+        for cut in range(21, len(answered) - 1):
+            cut_reply = maybe_reply(head(answered, cut), request)
+            if cut_reply is not None:
+                record = record_of(request, cut_reply, literals=True)
+                assert part_of(record.get("response", {}), whole["response"])
+                assert record.get("response_cut", "response" not in record) is True
+
+    @pytest.mark.parametrize("case", REQUESTS)
+    def test_every_request_shows_its_content(self, case: str) -> None:
+        record = record_of(request_of(REQUESTS[case][0]), literals=True)
+        json.dumps(record, allow_nan=False)
+        if case in ("opcode 1000", "opcode 2003"):
+            assert "request" not in record
+        else:
+            assert record["request"]
+
+    def test_legacy_requests(self) -> None:
+        def shown(case: str) -> Any:
+            return record_of(request_of(REQUESTS[case][0]), literals=True)["request"]
+
+        assert shown("OP_INSERT") == {"documents": [{"_id": 1}]}
+        assert shown("OP_UPDATE") == {"selector": {"a": 1}, "update": {"b": 1}}
+        assert shown("OP_DELETE") == {"selector": {"a": 1}}
+        assert shown("OP_GET_MORE") == {"number_to_return": 100, "cursor_id": "77"}
+        assert shown("OP_KILL_CURSORS") == {"cursor_ids": ["77", "78"]}
+        assert shown("OP_QUERY") == {"query": {"a": 1}, "fields": {"b": 1}}
+        assert shown("OP_QUERY command") == {"count": "orders", "query": {}}
+
+    def test_deep_documents(self) -> None:
+        def nest(depth: int) -> bytes:
+            document = bson.encode({})
+            for _ in range(depth):
+                inner = b"\x03a\0" + document + b"\0"
+                document = struct.pack("<i", len(inner) + 4) + inner
+            return document
+
+        for depth in (10, 100, 500, 1500, 5000):
+            fields = b"\x02find\0\x02\0\0\0c\0\x03f\0" + nest(depth) + b"\x02$db\0\x02\0\0\0d\0\0"
+            request = request_of(message(2013, bytes(5) + struct.pack("<i", len(fields) + 4) + fields))
+            assert request.target == "d.c"
+            record = record_of(request, literals=True)
+            if depth <= 100:
+                assert record["request"]["f"]
+
+    def test_undecodable_values_are_left_out(self) -> None:
+        data = command({"find": "c", "text": "abcdef", "n": 5, "$db": "d"})
+        broken = data.replace(b"\x02text\0", b"\x0ftext\0")
+        request = request_of(broken)
+        record = record_of(request, literals=True)
+        assert record["request"]["find"] == "c"
+        assert record["request_cut"] is True
+
+
+def part_of(part: Any, whole: Any) -> bool:
+    """Whether `part` is `whole` with some of its end missing."""
+    if isinstance(part, dict):
+        return all(key in whole and part_of(value, whole[key]) for key, value in part.items())
+    if isinstance(part, list):
+        return len(part) <= len(whole) and all(map(part_of, part, whole))
+    return bool(part == whole)
+
+
+@pytest.mark.parametrize("case", REPLIES)
+def test_no_field_of_a_cut_record_is_wrong(case: str) -> None:
+    data, request, _ = REPLIES[case]
+    whole = record_of(request, reply_of(data, request))
+    for cut in range(21, len(data)):
+        reply = maybe_reply(head(data, cut), request)
+        if reply is None:
+            continue
+        record = record_of(request, reply)
+        for name, value in record.items():
+            if name == "nreturned_at_least":
+                assert value <= whole["nreturned"]
+            elif name == "errors":
+                assert all(error in whole["errors"] for error in value)
+            elif name == "error":
+                assert reply.failure
+                assert value in ("", whole["error"]) or reply.truncated
+            elif value != whole[name]:
+                assert reply.truncated, (cut, name)
+                assert name == "response_flags"
+        if record != whole and cut < len(data) - 4:
+            assert reply.truncated, cut
+
+
+def test_sessions_that_are_not_all_there() -> None:
+    protocol = MongoDB()
+    for literals in (False, True):
+        assert protocol.record(session(None, None, Status.UNPARSED), literals=literals) == {}
+        assert (
+            protocol.record(session(request_of(FIND), None, Status.INFLIGHT), literals=literals)["database"] == "shop"
+        )
+        alone = protocol.record(session(None, reply_of(answer(CURSOR), None)), literals=literals)
+        assert alone["nreturned"] == 2
+
+
+def test_a_compressed_exchange() -> None:
+    request, reply = exchange(compressed(FIND, 2), compressed(answer(CURSOR), 2))
+    record = record_of(request, reply, literals=True)
+    assert record["compressor"] == "zlib"
+    assert (record["opcode"], record["response_opcode"]) == (2013, 2013)
+    assert record["nreturned"] == 2
+    assert record["request"]["filter"] == {"email": "x"}
+    assert record_of(*exchange(FIND, compressed(answer(CURSOR), 2)))["compressor"] == "zlib"
