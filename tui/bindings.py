@@ -16,7 +16,7 @@ class Key(NamedTuple):
     """One row: `keys` in Textual's names, `shown` as the operator reads them.
 
     `label` is one or two words for the footer, "" where it is not worth a place there; `where` is the panel's `ident`,
-    or "app" (everywhere), or "table" (every live table).
+    or "app" (everywhere), "table" (every live table), "filter" (while one is written), "help".
     """
 
     id: str
@@ -30,28 +30,48 @@ class Key(NamedTuple):
 
 TABLE: tuple[Key, ...] = (
     # Each panel's own keys come first: they are what the footer has to tell.
+    Key("mongodb.opcode", "o", "o", "by('opcode')", "", "by opcode", "mongodb"),
+    Key("mongodb.command", "c", "c", "by('command')", "", "by command and namespace", "mongodb"),
+    Key("mongodb.namespace", "n", "n", "by('namespace')", "", "by namespace", "mongodb"),
+    Key("mongodb.application", "a", "a", "by('application')", "", "by application and client", "mongodb"),
+    Key("mongodb.error", "e", "e", "by('error')", "", "what fails, by error", "mongodb"),
+    Key("mongodb.process", "p", "p", "by('process')", "", "by process of this host", "mongodb"),
+    Key("kafka.api", "v", "v", "by('API')", "", "by API and version, and topic", "kafka"),
+    Key("kafka.topic", "t", "t", "by('topic')", "", "by topic, or what else an API is about", "kafka"),
+    Key("kafka.group", "g", "g", "by('group')", "", "by consumer group and API", "kafka"),
+    Key("kafka.client", "c", "c", "by('client')", "", "by client", "kafka"),
+    Key("kafka.error", "e", "e", "by('error')", "", "what fails, by error", "kafka"),
+    Key("kafka.process", "p", "p", "by('process')", "", "by process of this host", "kafka"),
+    Key("requests.follow", "f", "f", "follow", "follow", "back to the newest, and follow them", "requests"),
+    Key("detail.next", "n", "n", "step(1)", "next", "the next request of this connection", "detail"),
+    Key("detail.previous", "p", "p", "step(-1)", "previous", "the one before it", "detail"),
+    Key("detail.copy", "y", "y", "copy", "copy", "copy it as JSON", "detail"),
     Key("table.open", "enter", "enter", "open", "requests", "the requests behind this row, or one request", "table"),
     Key("table.sort", "s", "s", "sort_next", "sort", "sort by the next column", "table"),
     Key("table.left", "less_than_sign", "<", "sort_left", "", "sort by the column to the left", "table"),
     Key("table.right", "greater_than_sign", ">", "sort_right", "", "sort by the column to the right", "table"),
     Key("table.invert", "I", "I", "sort_invert", "", "the other way round", "table"),
+    Key("filter.apply", "enter", "enter", "submit", "apply", "show only what fits this filter", "filter"),
+    Key("filter.clear", "escape", "esc", "cancel", "clear", "drop the filter", "filter"),
+    Key("help.close", "escape,question_mark,q,enter", "esc", "dismiss", "back", "close this help", "help"),
     Key("app.filter", "slash", "/", "app.filter", "filter", "show only what fits: field:value …", "app"),
-    Key("app.freeze", "space", "space", "app.freeze", "freeze", "hold this picture, go on capturing; again: live", "app"),
+    Key("app.freeze", "space", "space", "app.freeze", "freeze", "hold this picture, capture on; again: live", "app"),
     Key("app.section", "tab", "tab", "app.focus_next", "section", "the next section of this screen", "app"),
     Key("app.back", "escape", "esc", "app.back", "", "back to where you came from; never quits", "app"),
     Key("app.window", "w", "w", "app.window(1)", "window", "the next longer window: 1s, 10s, 1m, 15m, start", "app"),
     Key("app.shorter", "W", "W", "app.window(-1)", "", "the next shorter window", "app"),
     Key("app.faster", "minus", "-", "app.interval(-1)", "", "refresh more often", "app"),
     Key("app.slower", "plus", "+", "app.interval(1)", "", "refresh less often", "app"),
-    Key("app.overview", "1", "1", "app.screen('overview')", "", "Overview", "app"),
-    Key("app.mongodb", "2", "2", "app.screen('mongodb')", "", "MongoDB", "app"),
-    Key("app.kafka", "3", "3", "app.screen('kafka')", "", "Kafka", "app"),
-    Key("app.requests", "4", "4", "app.screen('requests')", "", "Requests", "app"),
-    Key("app.connections", "5", "5", "app.screen('connections')", "", "Connections and processes", "app"),
-    Key("app.capture", "6", "6", "app.screen('capture')", "", "Capture: what is lost, and what this costs", "app"),
+    Key("app.overview", "1", "1", "app.panel('overview')", "", "Overview", "app"),
+    Key("app.mongodb", "2", "2", "app.panel('mongodb')", "", "MongoDB", "app"),
+    Key("app.kafka", "3", "3", "app.panel('kafka')", "", "Kafka", "app"),
+    Key("app.requests", "4", "4", "app.panel('requests')", "", "Requests", "app"),
+    Key("app.connections", "5", "5", "app.panel('connections')", "", "Connections and processes", "app"),
+    Key("app.capture", "6", "6", "app.panel('capture')", "", "Capture: what is lost, and what this costs", "app"),
     Key("app.help", "question_mark", "?", "app.help", "help", "all keys", "app"),
     Key("app.palette", "colon,ctrl+p", ":", "app.command_palette", "", "find a command by its name", "app"),
-    Key("app.quit", "q,ctrl+c", "q", "app.quit", "quit", "leave; nothing stays behind", "app"),
+    Key("app.interrupt", "ctrl+c", "ctrl+c", "app.quit", "", "leave, whatever is open", "app"),
+    Key("app.quit", "q", "q", "app.quit", "quit", "leave; nothing stays behind", "app"),
 )
 
 
@@ -67,4 +87,5 @@ def bindings(where: str) -> list[BindingType]:
 
 def _textual(keys: Iterable[Key]) -> Iterable[Binding]:
     for key in keys:
-        yield Binding(key.keys, key.action, key.help, id=key.id, show=bool(key.label), priority=False)
+        first = key.id == "app.interrupt"  # Textual's screens and inputs take ctrl+c for copying
+        yield Binding(key.keys, key.action, key.help, id=key.id, show=bool(key.label), priority=first)

@@ -142,7 +142,7 @@ class AreaGraph(LineWidget):
 
 
 class HeatMap(LineWidget):
-    """Time × latency, darker is more: `show(heatmap)`. The slowest band with a value is on the first line.
+    """Time × latency, darker is more: `show(title, heatmap)`. Under the title the slowest band with a value.
 
     Each line is one or several of the map's bands; where the slots are fewer than the cells they are drawn wider.
     """
@@ -154,23 +154,24 @@ class HeatMap(LineWidget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
+        self._title = ""
         self._map: Heatmap | None = None
         self._drawn: tuple[object, list[Line]] = (None, [])
 
-    def show(self, heatmap: Heatmap) -> None:
-        self._map = heatmap
+    def show(self, title: str, heatmap: Heatmap | None) -> None:
+        """None: it cannot be told."""
+        self._title, self._map = title, heatmap
         self.update()
 
     def line(self, y: int) -> Line:
-        known = (self.size, self._map)
+        known = (self.size, self._title, self._map)
         if self._drawn[0] != known:
-            self._drawn = (known, self._draw() if self._map is not None else [])
+            title: Line = (Part(fit(self._title, self.size.width), "quiet"),)
+            self._drawn = (known, [title, *(self._draw(self._map) if self._map is not None else ())])
         return self._drawn[1][y] if y < len(self._drawn[1]) else ()
 
-    def _draw(self) -> list[Line]:
-        heatmap, (width, height) = self._map, self.size
-        if heatmap is None:
-            return []
+    def _draw(self, heatmap: Heatmap) -> list[Line]:
+        width, height = self.size.width, self.size.height - 1
         slots = [slot for slot in heatmap.counts if slot is not None]
         used = [band for band in range(len(heatmap.bands_ns)) if any(slot[band] for slot in slots)]
         if not used:

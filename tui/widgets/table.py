@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -48,6 +48,20 @@ class LineRow(NamedTuple):
     key: Hashable
     cells: tuple[AnyCell, ...]
     hint: str = ""
+
+
+class AnyRow(Protocol):
+    """What is as good as a `LineRow`: one that makes its cells only when it is on screen."""
+
+    @property
+    def key(self) -> Hashable: ...
+    @property
+    def cells(self) -> tuple[AnyCell, ...]: ...
+    @property
+    def hint(self) -> str: ...
+
+
+AnyRows: TypeAlias = Sequence[LineRow] | Sequence[AnyRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +124,8 @@ class LineTable(LineWidget, can_focus=True):
         Binding("down,j", "move(1)", "down", show=False),
         Binding("pageup", "page(-1)", "page up", show=False),
         Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home,g", "edge(0)", "first row", show=False),
-        Binding("end,G", "edge(1)", "last row", show=False),
+        Binding("home", "edge(0)", "first row", show=False),
+        Binding("end", "edge(1)", "last row", show=False),
     ]
 
     class Chosen(Message):
@@ -157,9 +171,9 @@ class LineTable(LineWidget, can_focus=True):
         self.descending = descending
         self.empty = empty
         self.cursor_key: Hashable | None = None
-        self._rows: Sequence[LineRow] = ()
+        self._rows: AnyRows = ()
         self._cursor = -1  # the row that the cursor is on, -1 for none
-        self._gone: LineRow | None = None  # the cursor's row, where it is no longer among `_rows`
+        self._gone: AnyRow | None = None  # the cursor's row, where it is no longer among `_rows`
         self._top = 0
         self._placed: tuple[int, tuple[Column, ...], tuple[Placed, ...]] = (-1, (), ())
 
@@ -171,7 +185,7 @@ class LineTable(LineWidget, can_focus=True):
         self.clear_cursor()
         self.set_rows(())
 
-    def set_rows(self, rows: Sequence[LineRow]) -> None:
+    def set_rows(self, rows: AnyRows) -> None:
         """Show these rows, in this order. Their keys differ."""
         before = self._row(self._cursor)
         on_screen = self._cursor - self._top
@@ -189,7 +203,7 @@ class LineTable(LineWidget, can_focus=True):
         self.update()
 
     @property
-    def rows(self) -> Sequence[LineRow]:
+    def rows(self) -> AnyRows:
         """The rows as they were set."""
         return self._rows
 
@@ -199,7 +213,7 @@ class LineTable(LineWidget, can_focus=True):
         return max(self.size.height - 1, 1)
 
     @property
-    def cursor_row(self) -> LineRow | None:
+    def cursor_row(self) -> AnyRow | None:
         return self._row(self._cursor)
 
     def clear_cursor(self) -> None:
@@ -278,7 +292,7 @@ class LineTable(LineWidget, can_focus=True):
     def _count(self) -> int:
         return len(self._rows) + (self._gone is not None)
 
-    def _row(self, index: int) -> LineRow | None:
+    def _row(self, index: int) -> AnyRow | None:
         if not 0 <= index < self._count:
             return None
         if self._gone is None or index < self._cursor:

@@ -1,0 +1,1 @@
+"""The panels: what stands between the header and the footer."""

@@ -1,0 +1,136 @@
+"""What the screens of the two protocols share: one table of groups, and keys that say by what to group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
+
+from textual import events
+from textual.app import ComposeResult
+from textual.widget import Widget
+
+from probes.filters import FilterError
+from probes.store.view import Condition, Group, Groups, Heatmap, Is, Series, View, Window
+from tui.bindings import rows
+from tui.glyphs import glyphs
+from tui.panel import Drill, Panel, Where
+from tui.widgets.groups import GroupTable, Measure
+from tui.widgets.lines import Part, TextLines
+from tui.widgets.numbers import of_day
+from tui.widgets.table import LineTable
+
+WIDE, TALL = 120, 34  # from so many cells on panels stand side by side, have more lines
+
+
+class Grouping(NamedTuple):
+    """A way to group: the fields, what is shown of each group, by what they are sorted at first, which are kept."""
+
+    by: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    sort: str = "rate"
+    keep: Callable[[Group], bool] | None = None
+
+
+class GroupedPanel(Panel):
+    """A panel of one protocol. Subclasses give `protocol`, `groupings` and what is below the table."""
+
+    protocol: ClassVar[str]
+
+    DEFAULT_CSS = """
+    GroupedPanel { layout: vertical; }
+    GroupedPanel GroupTable { height: 1fr; min-height: 5; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id=self.ident)
+        self._groupings = self.groupings()
+        self.grouping = next(iter(self._groupings))
+        self._shown: tuple[View, Window, Where, int] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TextLines(id=f"{self.ident}-by")
+        yield GroupTable(
+            self._groupings[self.grouping].measures,
+            empty=f"no {self.title} request in this window",
+            id=f"{self.ident}-groups",
+        )
+        yield from self.below()
+
+    def groupings(self) -> dict[str, Grouping]:
+        """The ways to group, by their names; the first is the one that is shown first."""
+        raise NotImplementedError
+
+    def below(self) -> Iterable[Widget]:
+        """The widgets under the table."""
+        return ()
+
+    def show_below(self, view: View, window: Window, where: Where) -> None:
+        """Fill them; `where` already says which protocol."""
+
+    @property
+    def table(self) -> GroupTable:
+        return self.query_one(f"#{self.ident}-groups", GroupTable)
+
+    def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
+        self._shown = (view, window, where, now_ns)
+        where = self.its_own(where)
+        grouping = self._groupings[self.grouping]
+        groups = view.groups(grouping.by, window, where)
+        if grouping.keep is not None:
+            groups = replace(groups, groups=tuple(filter(grouping.keep, groups.groups)))
+        self.table.show(groups)
+        self._show_keys(groups, view)
+        self.show_below(view, window, where)
+
+    def its_own(self, where: Sequence[Condition]) -> Where:
+        """`where`, of this panel's protocol."""
+        return (*where, Is("protocol", self.protocol))
+
+    def focus_table(self) -> None:
+        self.table.focus()
+
+    def action_by(self, name: str) -> None:
+        """Group by something else."""
+        if name != self.grouping:
+            self.grouping = name
+            self.table.measure(self._groupings[name].measures, sort=self._groupings[name].sort)
+        if self._shown is not None:
+            self.show(*self._shown)
+        self.focus_table()
+
+    def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
+        table = message.table
+        if isinstance(table, GroupTable) and isinstance(message.key, tuple) and self._shown is not None:
+            message.stop()
+            self.post_message(Drill((*self.its_own(self._shown[2]), *table.where_of(message.key))))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= WIDE, "wide")
+        self.set_class(event.size.height >= TALL, "tall")
+
+    def _show_keys(self, groups: Groups, view: View) -> None:
+        line = [Part(f" by {self.grouping} {glyphs().descending}", "title"), Part(f" {len(groups.groups)} ", "quiet")]
+        for key in rows(self.ident):
+            name = key.action.removeprefix("by('").removesuffix("')")
+            line += [Part(f" {key.shown} ", "key"), Part(name, "loud" if name == self.grouping else "")]
+        if groups.from_log:
+            since = of_day(view.facts().wall_offset_ns + groups.start_ns, digits=0)
+            line.append(Part(f"  from the log, since {since}", "warn"))
+        self.query_one(f"#{self.ident}-by", TextLines).show([line])
+
+
+def series_of(view: View, window: Window, where: Where) -> Series | None:
+    """The one series of what fits; None where there is none, or where rates over time cannot be told."""
+    try:
+        series = view.series(("protocol",), window, where)
+    except FilterError:
+        return None
+    return series[0] if series else None
+
+
+def heatmap_of(view: View, window: Window, where: Where) -> Heatmap | None:
+    try:
+        return view.heatmap(window, where)
+    except FilterError:
+        return None

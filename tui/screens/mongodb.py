@@ -1,0 +1,135 @@
+"""MongoDB: which commands, for whom, how fast; opcodes, and latency over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.containers import Horizontal
+from textual.widget import Widget
+
+from probes.store.view import Groups, View, Window
+from tui.bindings import bindings
+from tui.panel import Where
+from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
+from tui.widgets.graph import AreaGraph, HeatMap
+from tui.widgets.groups import (
+    BYTES_IN,
+    BYTES_OUT,
+    ERROR_RATE,
+    ERRORS,
+    LOST,
+    MAX,
+    NOW,
+    ONEWAY,
+    P50,
+    P90,
+    P99,
+    RATE,
+    WAIT,
+    key_measure,
+    share,
+)
+from tui.widgets.lines import Part, TextLines
+from tui.widgets.numbers import percent, rate
+from tui.widgets.table import Column
+
+_MEASURES = (RATE, ERRORS, P50, P90, P99, MAX, NOW, share(9, priority=1), WAIT, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
+_COMMAND = Column("command", "command", 10)
+_TARGET = Column("target", "target", 12, flexible=True, most=48)
+_COMPRESSED = "OP_COMPRESSED"
+_MESSAGE = "OP_MSG"
+
+
+class MongoDBPanel(GroupedPanel):
+    ident = "mongodb"
+    title = "MongoDB"
+    protocol = "mongodb"
+    BINDINGS = bindings("mongodb")
+    DEFAULT_CSS = """
+    MongoDBPanel #mongodb-below { height: 6; }
+    MongoDBPanel.tall #mongodb-below { height: 11; }
+    MongoDBPanel HeatMap { width: 1fr; height: 100%; }
+    MongoDBPanel AreaGraph { width: 1fr; height: 100%; display: none; margin-left: 2; }
+    MongoDBPanel.wide AreaGraph { display: block; }
+    """
+
+    def groupings(self) -> dict[str, Grouping]:
+        return {
+            "command": Grouping(
+                ("operation", "target"), (key_measure(0, _COMMAND), key_measure(1, _TARGET), *_MEASURES)
+            ),
+            "opcode": Grouping(
+                ("opcode",), (key_measure(0, Column("opcode", "opcode", 20, flexible=True, most=40)), *_MEASURES)
+            ),
+            "namespace": Grouping(
+                ("target",), (key_measure(0, Column("target", "namespace", 20, flexible=True, most=60)), *_MEASURES)
+            ),
+            "application": Grouping(
+                ("application", "client"),
+                (
+                    key_measure(0, Column("application", "application", 8, flexible=True, most=40)),
+                    key_measure(1, Column("client", "client", 15)),
+                    *_MEASURES,
+                ),
+            ),
+            "error": Grouping(
+                ("error_name", "operation", "target"),
+                (
+                    key_measure(0, Column("error", "error", 20, flexible=True, most=40)),
+                    key_measure(1, _COMMAND),
+                    key_measure(2, Column("target", "target", 16)),
+                    ERROR_RATE,
+                    P50,
+                    P99,
+                    MAX,
+                ),
+                sort="error_rate",
+                keep=lambda group: group.totals.errors > 0,
+            ),
+            "process": Grouping(
+                ("process", "pid"),
+                (
+                    key_measure(0, Column("process", "process", 10, flexible=True, most=30)),
+                    key_measure(1, Column("pid", "pid", 7, right=True)),
+                    *_MEASURES,
+                ),
+            ),
+        }
+
+    def below(self) -> Iterable[Widget]:
+        yield TextLines(id="mongodb-opcodes")
+        yield Horizontal(
+            HeatMap(id="mongodb-heatmap"),
+            AreaGraph(id="mongodb-rate"),
+            AreaGraph(id="mongodb-errors"),
+            id="mongodb-below",
+        )
+
+    def show_below(self, view: View, window: Window, where: Where) -> None:
+        line = opcodes_line(view.groups(("opcode",), window, where))
+        self.query_one("#mongodb-opcodes", TextLines).show([line])
+        self.query_one(HeatMap).show(f"latency  {window.label}, darker is more", heatmap_of(view, window, where))
+        if self.has_class("wide"):
+            series = series_of(view, window, where)
+            points = series.points if series is not None else ()
+            requests = [None if point is None else point.rate(point.totals.requests) for point in points]
+            errors = [None if point is None else point.rate(point.totals.errors) for point in points]
+            self.query_one("#mongodb-rate", AreaGraph).show(f"req/s  {window.label}", requests)
+            self.query_one("#mongodb-errors", AreaGraph).show(f"err/s  {window.label}", errors, "bad")
+
+
+def opcodes_line(groups: Groups) -> list[Part | str]:
+    """Which opcodes carry the requests, as parts of all of them, and how many a second are of the legacy ones."""
+    requests = {str(group.key[0]): group.totals.requests for group in groups.groups if group.totals.requests}
+    total = sum(requests.values())
+    line: list[Part | str] = [Part(" opcodes  ", "title")]
+    if not total:
+        return [*line, Part("none in this window", "quiet")]
+    for opcode, count in requests.items():
+        if opcode.startswith((_MESSAGE, _COMPRESSED)):
+            line += [f" {opcode} ", Part(f"{percent(count / total)} %  ", "loud")]
+    legacy = {name: count for name, count in requests.items() if not name.startswith((_MESSAGE, _COMPRESSED))}
+    if not legacy:
+        return [*line, Part(" legacy 0", "quiet")]
+    per_second = rate(groups.rate(sum(legacy.values())))
+    return [*line, Part(f" legacy {per_second}/s ", "warn"), "(" + ", ".join(name or "?" for name in legacy) + ")"]
