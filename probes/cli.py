@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from probes import doctor, headless
 from probes.exit_codes import ExitCode, Refusal
 from probes.filters import FIELDS, FilterError, Predicate, session_filter
-from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, CaptureOptions
+from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
 from probes.records import Side
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
+_SHIFTS = {"k": 10, "M": 20, "G": 30}
 _STAT_SECONDS = 10.0
 _DEFAULTS = CaptureOptions()
 
@@ -42,7 +43,7 @@ commands:
   stat       rate, errors and durations of each operation over some time
   doctor     what this host can do, what is missing, and the command that mends it
 
-Without a command: stat, for 10 s, in a terminal and without one.
+Without a command: the dashboard; where there is no terminal: stat, for 10 s.
 
 options:
   -h, --help   this text; after a command, its options
@@ -66,6 +67,14 @@ def _seconds(text: str) -> float:
     if match is None or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 10s, 500ms, 2m or 1h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([kMG])", text)
+    size = int(match[1]) << _SHIFTS[match[2]] if match else 0
+    if size < MIN_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 64M or 1G, of at least {MIN_MEMORY >> 20}M")
+    return size
 
 
 def _bounded(lowest: int, highest: float = float("inf")) -> Callable[[str], int]:
@@ -104,11 +113,11 @@ def _by(text: str) -> tuple[str, ...]:
     return names
 
 
-def _capture_parser(command: str, description: str) -> _Parser:
-    """The options that say what to capture; every command that captures has them."""
+def _capture_parser(prog: str, description: str) -> _Parser:
+    """The options that say what to capture; whatever captures has them."""
     fields = "\n".join(f"  {name:<15} {field.help}" for name, field in FIELDS.items())
     parser = _Parser(
-        prog=f"l7top {command}",
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -116,7 +125,6 @@ def _capture_parser(command: str, description: str) -> _Parser:
         f"numbers also take > >= < <= (quote these from the shell). The fields:\n{fields}",
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="which requests, e.g. status:error target:shop.*")
-    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="end after this time, e.g. 10s")
     parser.add_argument(
         "--side", type=Side, choices=list(Side), default=Side.BOTH, help="the end to look from (default: both)"
     )
@@ -136,8 +144,19 @@ def _capture_parser(command: str, description: str) -> _Parser:
     parser.add_argument(
         "--from", dest="source", default="live", metavar="SOURCE", help="where requests come from: live (default)"
     )
+    return parser
+
+
+def _headless_parser(command: str, description: str) -> _Parser:
+    """The options of a command that captures for some time and prints."""
+    parser = _capture_parser(f"l7top {command}", description)
+    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="end after this time, e.g. 10s")
     parser.add_argument("--ledger", action="store_true", help="at the end, what became of each message, on stderr")
     return parser
+
+
+def _add_literals(parser: _Parser) -> None:
+    parser.add_argument("--literals", action="store_true", help="show values of documents and payloads, too")
 
 
 def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, CaptureOptions, Predicate]:
@@ -155,15 +174,27 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         pids=frozenset(arguments.pids),
         protocols=arguments.protocols,
         head_bytes=arguments.head_bytes,
+        memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),
     )
     return arguments, options, selected
 
 
+def dashboard(words: Sequence[str]) -> tuple[CaptureOptions, str]:
+    """What `l7top` without a command asks for: what to capture, and the filter to begin with. Raises Refusal."""
+    parser = _capture_parser("l7top", "The dashboard: this host's requests, live.")
+    _add_literals(parser)
+    parser.add_argument(
+        "--memory", type=_size, default=_DEFAULTS.memory, metavar="SIZE", help="for what is kept (default: 256M)"
+    )
+    arguments, options, _ = _parse(parser, words)
+    return options, " ".join(arguments.filter)
+
+
 def _requests(words: Sequence[str]) -> ExitCode:
-    parser = _capture_parser("requests", "One JSON line for each request and what became of it (README: the record).")
+    parser = _headless_parser("requests", "One JSON line for each request and what became of it (README: the record).")
     parser.add_argument("--count", type=_bounded(1), metavar="N", help="end after this many requests")
-    parser.add_argument("--literals", action="store_true", help="show values of documents and payloads, too")
+    _add_literals(parser)
     parser.add_argument("--inflight", action="store_true", help="at the end, the requests that still wait for a reply")
     arguments, options, selected = _parse(parser, words)
     headless.requests(
@@ -178,7 +209,7 @@ def _requests(words: Sequence[str]) -> ExitCode:
 
 
 def _stat(words: Sequence[str]) -> ExitCode:
-    parser = _capture_parser(
+    parser = _headless_parser(
         "stat", "Rate, errors and durations of each operation, over 10 s or as long as --for says."
     )
     parser.add_argument(
@@ -231,10 +262,12 @@ def _dispatch(words: Sequence[str]) -> ExitCode:
     return ExitCode.OK
 
 
-def _guarded(words: Sequence[str]) -> ExitCode:
-    """Runs a command; every way in which it may end becomes an exit code, and a sentence on stderr."""
+def guarded(run: Callable[[], ExitCode]) -> int:
+    """Calls `run`; every way in which it may end becomes an exit code, and a sentence on stderr."""
     try:
-        return _dispatch(words)
+        return run()
+    except SystemExit as end:  # argparse, after --help
+        return int(end.code or 0)
     except Refusal as refusal:
         headless.narrate(printable(refusal.message))
         if refusal.exit_code is ExitCode.OUTPUT:
@@ -255,11 +288,8 @@ def _guarded(words: Sequence[str]) -> ExitCode:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `l7top`; the exit code."""
-    try:
-        return int(_guarded(sys.argv[1:] if argv is None else argv))
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
+    """The command `l7top`, but for its dashboard; the exit code."""
+    return guarded(lambda: _dispatch(sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from probes.records import Side
 
 MIN_HEAD_BYTES, MAX_HEAD_BYTES = 64, 16 * 1024
+MIN_MEMORY = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,89 @@
+"""The collector's process: `python -m probes.daemon`, its standard input a unix socket to whoever started it.
+
+It takes its order as JSON from the socket, attaches the probes, gives up what it needs no longer, and answers with the
+names of the protocols and the descriptor of the store. Then it feeds the store until SIGTERM or the socket's other end
+is gone. Where it cannot, it ends with a sentence on stderr and an exit code, as every command does, and never answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from probes import doctor, headless, privileges
+from probes.cli import guarded
+from probes.exit_codes import ExitCode
+from probes.options import CaptureOptions
+from probes.records import Side
+
+ORDER_BYTES = 65536  # more than any order is long
+_MAPS_ARE_FREE_SINCE = (5, 19)  # before, bpf(2) on one's own maps needed CAP_BPF too
+
+
+def order(options: CaptureOptions) -> bytes:
+    """What to send to the process."""
+    fields = {**asdict(options), "pids": sorted(options.pids)}
+    return json.dumps({"parent": os.getpid(), "options": fields}).encode()
+
+
+def main() -> int:
+    return guarded(_run)
+
+
+def _run() -> ExitCode:
+    channel = socket.socket(fileno=os.dup(0))
+    told = json.loads(channel.recv(ORDER_BYTES))
+    privileges.die_with(told["parent"], signal.SIGKILL)
+    _collect(channel, _options(told["options"]))
+    return ExitCode.OK
+
+
+def _options(fields: dict[str, Any]) -> CaptureOptions:
+    fields.update(side=Side(fields["side"]), pids=frozenset(fields["pids"]), protocols=tuple(fields["protocols"]))
+    return CaptureOptions(**fields)
+
+
+def _collect(channel: socket.socket, options: CaptureOptions) -> None:
+    doctor.require_live()
+    from probes.collector import Collector  # none of this is needed where the answer is a refusal
+    from probes.feeding import Feeding
+    from probes.store.writer import Writer
+
+    writer = Writer(options.memory, time.monotonic_ns())
+    feeding = Feeding(writer, options)
+    with headless.Stop() as stop, closing(Collector(options, feeding.ended)) as capture:
+        privileges.keep_only(_needed())
+        feeding.begin(capture)
+        socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [writer.fd])
+        try:
+            while not stop.asked and not _gone(channel):
+                feeding.turn()
+        except BaseException as error:
+            feeding.end(f"{type(error).__name__}: {error}")
+            raise
+        feeding.end("the collector was told to end")
+
+
+def _needed() -> set[int]:
+    """The capabilities that a capture needs once its probes are attached: to read /proc, and its maps."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    old = release is not None and (int(release[1]), int(release[2])) < _MAPS_ARE_FREE_SINCE
+    return {privileges.CAP_SYS_PTRACE, privileges.CAP_DAC_READ_SEARCH} | ({privileges.CAP_BPF} if old else set())
+
+
+def _gone(channel: socket.socket) -> bool:
+    """Whether the other end is: it never sends anything but the order."""
+    return bool(select.select([channel], [], [], 0)[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

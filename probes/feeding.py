@@ -1,0 +1,126 @@
+"""Feeds a store from a capture: sessions as they end, what waits four times a second, rates and facts once a second."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import psutil
+
+from probes.collector import RingUse
+from probes.options import CaptureOptions
+from probes.processes import Processes
+from probes.protocols.interface import WireProtocol
+from probes.records import Connection, Session
+from probes.sources.live import Ignored
+from probes.store.view import Facts
+from probes.store.writer import Writer
+
+STEP_S = 0.05  # the longest that a step waits
+INFLIGHT_AFTER_NS = 100_000_000  # what waits for less is no news
+_INFLIGHT_EVERY_NS = 250_000_000
+_SECOND_NS = 1_000_000_000
+
+
+class LiveCapture(Protocol):
+    """What feeding needs of the collector."""
+
+    @property
+    def protocols(self) -> Mapping[str, WireProtocol]: ...
+
+    def step(self, timeout_s: float) -> int: ...
+
+    def waiting(self, *, older_than_ns: int = 0) -> list[Session]: ...
+
+    def ledger(self) -> dict[str, int]: ...
+
+    def connections(self) -> Collection[Connection]: ...
+
+    def ignored(self) -> Collection[Ignored]: ...
+
+    def ring(self) -> RingUse: ...
+
+
+class Feeding:
+    """`ended` is the capture's `emit`; after `begin`, `turn` has to be called all the time."""
+
+    def __init__(self, writer: Writer, options: CaptureOptions) -> None:
+        self._writer = writer
+        self._sessions: list[Session] = []  # of this turn
+        self.ended = self._sessions.append
+        self._last_ns: dict[int, int] = {}  # when a process's last request ended
+        self._processes = Processes()
+        self._self = psutil.Process()
+        self._next_inflight_ns = self._next_second_ns = 0
+        self._facts = Facts(
+            host=socket.gethostname(),
+            source=options.source,
+            started_ns=time.monotonic_ns(),
+            collector_pid=os.getpid(),
+            literals=options.literals,
+            head_bytes=options.head_bytes,
+        )
+
+    def begin(self, capture: LiveCapture) -> None:
+        """From now on `capture` is fed; what it is goes to the store at once."""
+        self._capture = capture
+        self._self.cpu_percent()
+        self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=time.monotonic_ns())
+        self._tell()
+
+    def turn(self) -> None:
+        """Captures for one step, and brings the store up to date where that is due."""
+        self._capture.step(STEP_S)
+        now_ns = time.monotonic_ns()
+        self._take(now_ns)
+        if now_ns >= self._next_inflight_ns:
+            self._next_inflight_ns = now_ns + _INFLIGHT_EVERY_NS
+            self._writer.inflight(self._capture.waiting(older_than_ns=INFLIGHT_AFTER_NS), now_ns)
+        if now_ns >= self._next_second_ns:
+            self._next_second_ns = now_ns + _SECOND_NS
+            self._tell()
+
+    def end(self, why: str) -> None:
+        """Says in the store that nothing more will come, and why."""
+        self._take(time.monotonic_ns())
+        self._facts = replace(self._facts, ended=why)
+        self._writer.facts(self._facts)
+
+    def _take(self, now_ns: int) -> None:
+        """Hands the sessions that have ended to the store."""
+        store, last_ns = self._writer.session, self._last_ns
+        for session in self._sessions:
+            store(session)
+            for end in (session.connection, session.client):
+                if end is not None and end.process is not None:
+                    last_ns[end.process.pid] = now_ns
+        self._sessions.clear()
+        self._writer.fold(now_ns)
+
+    def _tell(self) -> None:
+        ring = self._capture.ring()
+        cpu_percent = self._self.cpu_percent()
+        connections = self._capture.connections()
+        processes = self._processes.sample(connections, self._capture.ignored(), self._last_ns)
+        self._facts = replace(
+            self._facts,
+            wall_offset_ns=time.time_ns() - time.monotonic_ns(),
+            ledger=self._capture.ledger(),
+            ring_bytes=ring.size,
+            ring_used_bytes=ring.used,
+            ring_peak_bytes=ring.peak,
+            cpu_percent=cpu_percent,
+            rss_bytes=self._self.memory_info().rss,
+            processes=processes,
+        )
+        self._writer.facts(self._facts)
+        self._forget({facts.process.pid for facts in processes})
+
+    def _forget(self, kept: set[int]) -> None:
+        """Drops what is known of processes that have ended."""
+        for pid in [pid for pid in self._last_ns if pid not in kept and not psutil.pid_exists(pid)]:
+            del self._last_ns[pid]

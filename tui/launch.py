@@ -1,0 +1,114 @@
+"""The dashboard's small parent: starts the collector, then the screen, and sees to it that nothing of either stays.
+
+Three processes. The collector captures, as root, and writes the store. The screen reads it, as whoever called l7top.
+This one, between them, does next to nothing, so that it can be relied on: it keeps the terminal's settings and puts
+them back, ends the collector when the screen has ended, and leaves the screen alone when the collector has: what was
+captured can still be looked at. When it is killed itself, the kernel tells both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from probes import headless, privileges
+from probes.background import COMMAND, ENVIRONMENT, Background, how
+from probes.exit_codes import ExitCode, Refusal
+from probes.options import CaptureOptions
+
+SCREEN = (sys.executable, "-m", "tui.process")
+
+_ASKING = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+_LOOK_EVERY_S = 0.5  # for a terminal that was closed without a signal
+_GRACE_S = 1.0  # for a process that was asked to end
+
+# Whatever a screen may have switched on: mouse, focus and paste reports, key protocol, the other buffer, no cursor.
+_RESET = b"\x1b[?1000;1002;1003;1004;1006;1015;1016;2004;2048l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m\r\n"
+
+
+def run(
+    options: CaptureOptions,
+    filter_text: str = "",
+    *,
+    collector: Sequence[str] = COMMAND,
+    screen: Sequence[str] = SCREEN,
+) -> ExitCode:
+    """Shows the dashboard until it is left. Raises Refusal where the collector cannot begin, or one of them died."""
+    privileges.yield_to_others()
+    headless.narrate("attaching probes …")
+    with Background(options, collector) as capture:
+        with _held_signals(), Terminal() as terminal:
+            code = _show([*screen, str(capture.store), str(os.getpid()), filter_text], capture, terminal)
+        complaint = capture.complaint()
+    if complaint:
+        raise Refusal(f"the collector had ended: {complaint}", ExitCode.INTERNAL)
+    if code < 0:
+        raise Refusal(f"the screen ended {how(code)}", ExitCode.INTERNAL)
+    return ExitCode(code)
+
+
+class Terminal:
+    """What standard input and output are. Its settings are at the end what they were at the beginning."""
+
+    def __init__(self) -> None:
+        self.is_reset = True  # whether the screen has left it as it ought to
+
+    @property
+    def is_closed(self) -> bool:
+        poll = select.poll()
+        poll.register(0, 0)
+        return bool(poll.poll(0))
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # else whoever is no longer in the foreground would stop here
+        self._settings = termios.tcgetattr(0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, self._settings)
+            if not self.is_reset and select.select([], [1], [], 0)[1]:
+                os.write(1, _RESET)
+
+
+@contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """Signals wait until they are asked for. The screen inherits that, and takes them when it can."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ASKING, signal.SIGCHLD})
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(_ASKING, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _show(command: Sequence[str], capture: Background, terminal: Terminal) -> int:
+    """Runs the screen until it has ended, or has to; its exit code, 0 where it had to."""
+    environment = {**os.environ, **ENVIRONMENT}
+    with subprocess.Popen(command, stderr=1, env=environment, pass_fds=[capture.store]) as screen:
+        told = False
+        while screen.poll() is None and not told:
+            number = signal.sigtimedwait({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S)
+            told = (number is not None and number.si_signo in _ASKING) or terminal.is_closed
+        capture.ask_to_end()
+        told |= terminal.is_closed or bool(signal.sigpending() & _ASKING)
+        if screen.poll() is None:
+            screen.terminate()
+            try:
+                screen.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                screen.kill()
+                screen.wait()
+        terminal.is_reset = screen.returncode >= 0
+        return 0 if told else screen.returncode

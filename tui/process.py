@@ -1,0 +1,73 @@
+"""The screen's process: `python -m tui.process STORE PARENT [FILTER]`, STORE the descriptor of what it shows.
+
+It draws what others wrote, so it begins by giving up whatever root could do. The signals that its parent held back
+reach it after that.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from probes import privileges
+from probes.cli import guarded
+from probes.exit_codes import ExitCode
+
+_GRACE_S = 1.5  # to restore the terminal after the parent's death
+
+
+def main() -> int:
+    return guarded(lambda: _run(int(sys.argv[1]), int(sys.argv[2]), " ".join(sys.argv[3:])))
+
+
+def _run(store: int, parent: int, filter_text: str) -> ExitCode:
+    _give_up_privileges()
+    privileges.die_with(parent, signal.SIGTERM)
+    threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    from probes.store.reader import Reader
+
+    from probes.collector import known_protocols  # only now: none of it has to be root's
+    from tui import app
+
+    view = Reader(store)
+    return app.run(view, protocols=known_protocols(), literals=view.facts().literals, filter_text=filter_text)
+
+
+def _give_up_privileges() -> None:
+    """Becomes whoever called sudo; where nobody did, the same user without any capability."""
+    uid, gid = int(os.environ.get("SUDO_UID", 0)), int(os.environ.get("SUDO_GID", 0))
+    if os.geteuid() == 0 and uid and _can_read_this(uid, gid):
+        privileges.become(uid, gid)
+    privileges.keep_only()
+
+
+def _can_read_this(uid: int, gid: int) -> bool:
+    """Whether l7top is there for that user: not where it is installed in root's own home."""
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        with Path(__file__).open("rb"):
+            return True
+    except PermissionError:
+        return False
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def _outlive_briefly(parent: int) -> None:
+    """Ends this process some time after its parent, for the case that it cannot end itself."""
+    select.select([parent], [], [])
+    time.sleep(_GRACE_S)
+    os._exit(ExitCode.INTERNAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
