@@ -173,3 +173,11 @@ def test_a_get_more_in_zlib() -> None:
     data = squeeze("zlib", command({"getMore": Int64(9), "collection": "orders", "$db": "shop"}))
     request = request_of(data)
     assert (request.target, request.cursor_id) == ("shop.orders", 9)
+
+
+def test_head_and_tail_make_a_compressed_message_whole() -> None:
+    data = squeeze("zlib", FIND)
+    request = request_of(head(data, len(data) - 30, tail=50))
+    assert not request.truncated
+    assert request.data == data
+    assert record_of(request, literals=True)["request"]["filter"] == {"a": "b" * 300}

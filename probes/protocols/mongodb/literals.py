@@ -11,7 +11,7 @@ import re
 # Quoted names of fields, indexes and the like are no literals: they stand after a word that says so.
 _NAMED = (
     r"(?:(?<=[Ff]ield\s)|(?<=[Pp]ath\s)|(?<=[Ii]ndex\s)|(?<=[Cc]ollection\s)|(?<=[Nn]amespace\s)|(?<=[Oo]perator\s)"
-    r"|(?<=[Ss]tage\s)|(?<=command:\s)|(?<=stage\sname:\s))"
+    r"|(?<=[Ss]tage\s)|(?<=[Tt]ype\s)|(?<=command:\s)|(?<=stage\sname:\s))"
 )
 # A quote that a letter follows does not end a string: the server does not escape those within.
 _DOUBLE = r'"(?:[^"\\]|\\.|"(?=\w))*"'

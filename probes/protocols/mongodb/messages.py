@@ -61,7 +61,7 @@ class Message(NamedTuple):
     """What is known of a message: `data` its first bytes, uncompressed, `length` its true length, uncompressed.
 
     `windows` are further parts of it, as (offset, bytes), its tail among them. `sealed`: it came compressed and could
-    not be inflated, `data` is but its header.
+    not be inflated, `data` is but its header. `captured` is `data` as it was sent.
     """
 
     data: bytes
@@ -72,6 +72,7 @@ class Message(NamedTuple):
     compressor: str
     sealed: bool
     windows: tuple[tuple[int, bytes], ...]
+    captured: bytes
 
     @property
     def whole(self) -> bool:
@@ -95,7 +96,7 @@ def open_message(head: Head) -> Message:
         raise ProtocolError(f"no message has {length} bytes and opcode {opcode}")
     data, windows = _joined(data[:length], length, head)
     if opcode != OP_COMPRESSED:
-        return Message(data, length, id, response_to, opcode, "", False, windows)
+        return Message(data, length, id, response_to, opcode, "", False, windows, data)
     inflated = inflate(data, length, id, response_to)
     return Message(
         data[:HEADER_BYTES] if inflated.data is None else inflated.data,
@@ -106,6 +107,7 @@ def open_message(head: Head) -> Message:
         inflated.compressor,
         inflated.data is None,
         (),
+        data,
     )
 
 

@@ -181,7 +181,7 @@ class MongoDB:
             # What follows the cursor is in the tail, or nowhere.
             visible, base = head.tail, length - len(head.tail)
             at -= base
-            if at < 0 and visible:
+            if (at < 0 and visible) or base <= len(data):
                 return None
             cursor_id = _cursor_id(data, visible, base)
             length -= base

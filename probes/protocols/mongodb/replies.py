@@ -65,7 +65,9 @@ def read_reply(head: Head, request: MongoRequest | None, waiting: WaitingCursors
         _op_commandreply(reply, message, request)
     if message.compressor:
         # Compressed bytes cannot be overwritten in part.
-        reply.data = head.data if reply.data == message.data else head.data[:HEADER_BYTES]
+        reply.data = message.captured if reply.data == message.data else message.captured[:HEADER_BYTES]
+    if len(reply.data) == HEADER_BYTES:
+        reply.truncated = True  # what the record would read from it is not there
     if request is not None:
         _remember(request, reply, waiting)
     return reply

@@ -98,10 +98,10 @@ def read_request(head: Head, memory: Memory, waiting: WaitingCursors) -> MongoRe
     else:
         raise ProtocolError(f"opcode {message.opcode} asks for nothing")
     if request.command.role is Role.UNSEEN:
-        request.data = head.data[:HEADER_BYTES]
+        request.data = message.captured[:HEADER_BYTES]
     elif message.compressor:
         # Compressed bytes cannot be overwritten in part.
-        request.data = head.data if request.data == message.data else head.data[:HEADER_BYTES]
+        request.data = message.captured if request.data == message.data else message.captured[:HEADER_BYTES]
     request.client = memory.client
     request.plain = request.command.role in (Role.PLAIN, Role.FIND, Role.AGGREGATE) and not request.waits
     return request
@@ -232,10 +232,12 @@ def _client(body: _Body) -> Client | None:
 
 
 def _texts(document: Document | None, *keys: bytes) -> str:
+    """Their strings. A library on top of a driver may put its own name behind the driver's, after a bar."""
     if document is None:
         return ""
     fields = find_fields(document, keys)
-    return " ".join(filter(None, (fields.text(key) for key in keys)))
+    texts = (fields.text(key) or "" for key in keys)
+    return " ".join(text for text in (text.strip("|") for text in texts) if text)
 
 
 # The opcodes before OP_MSG
