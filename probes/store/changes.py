@@ -1,0 +1,193 @@
+"""What changed: the last minute against the quarter of an hour before it.
+
+Nothing is called new that was merely not seen yet: without a baseline of `LEAST_BASELINE_S` there is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import zip_longest
+from math import log, sqrt
+
+from probes.store.view import OTHER, Condition, Group, Groups, Is, Key, Point, Totals, View, Window
+
+LEAST_BASELINE_S = 30.0
+
+OPERATION = ("protocol", "operation", "version", "target")
+ERROR = (*OPERATION, "error_name")
+CLIENT = ("protocol", "client", "application")
+
+_RATIO = 2.0  # from which on a rate or a latency has moved
+_LEAST_REQUESTS = 30  # in the minute, else chance moves them
+_LEAST_MOVE_NS = 500_000
+
+
+class Kind(IntEnum):
+    """The kinds of change, those that matter most first."""
+
+    ERROR = 0  # an error that was not there, or is more frequent
+    SLOWER = 1
+    CLIENT = 2  # was not there
+    OPERATION = 3  # was not there
+    FEWER = 4  # requests
+    MORE = 5
+    FASTER = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change. `before` and `now` are requests or errors a second, of SLOWER and FASTER the p99 in ns.
+
+    `by` and `key` say of which group, `weight` orders the changes of one kind.
+    """
+
+    kind: Kind
+    by: tuple[str, ...]
+    key: Key
+    before: float
+    now: float
+    weight: float
+
+    @property
+    def where(self) -> tuple[Condition, ...]:
+        """The conditions of the requests behind it."""
+        return tuple(Is(field, value) for field, value in zip(self.by, self.key, strict=True))
+
+
+def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Change]]:
+    """How many seconds the baseline has, 0.0 where it is too short to compare with, and what changed since.
+
+    Of each kind the weightiest comes first, then of each kind the next. Raises FilterError.
+    """
+    before = view.baseline(OPERATION, where)
+    if before.seconds < LEAST_BASELINE_S:
+        return 0.0, []
+    now = view.groups(OPERATION, Window.M1, where)
+    found = [
+        *_errors(view.baseline(ERROR, where), view.groups(ERROR, Window.M1, where)),
+        *_operations(before, now),
+        *_clients(view.baseline(CLIENT, where), view.groups(CLIENT, Window.M1, where)),
+    ]
+    kinds = [sorted((c for c in found if c.kind is kind), key=lambda c: -c.weight) for kind in Kind]
+    return before.seconds, [change for some in zip_longest(*kinds) for change in some if change is not None]
+
+
+def begun_ns(view: View, change: Change, where: Sequence[Condition] = ()) -> int | None:
+    """When it began: the slot from which on the values lie on this side of the middle; None where that is not seen.
+
+    Raises FilterError where only the log can answer.
+    """
+    measure, middle = _MEASURES[change.kind], _middle(change)
+    conditions = (*where, *change.where)
+    for window in (Window.M1, Window.M15):  # the first if it is within that minute, to the second
+        for series in view.series(change.by, window, conditions):
+            begun = _crossing(series.points, measure, middle, upwards=change.now > change.before)
+            if begun is not None:
+                return begun
+    return None
+
+
+def _errors(before: Groups, now: Groups) -> Iterator[Change]:
+    known = _by_key(before)
+    for group in now.groups:
+        rate = now.rate(group.totals.errors)
+        earlier = before.rate(known[group.key].totals.errors) if group.key in known else 0.0
+        many = group.totals.errors >= _LEAST_REQUESTS and rate > _RATIO * earlier
+        if group.totals.errors and OTHER not in group.key and (not earlier or many):
+            yield Change(Kind.ERROR, now.by, group.key, earlier, rate, rate - earlier)
+
+
+def _clients(before: Groups, now: Groups) -> Iterator[Change]:
+    known = _by_key(before)
+    for group in now.groups:
+        if group.key not in known and group.totals.requests and OTHER not in group.key:
+            rate = now.rate(group.totals.requests)
+            yield Change(Kind.CLIENT, now.by, group.key, 0.0, rate, rate)
+
+
+def _operations(before: Groups, now: Groups) -> Iterator[Change]:
+    earlier, later = _by_key(before), _by_key(now)
+    for key in {**earlier, **later}:
+        if OTHER in key:
+            continue
+        old = earlier[key].totals if key in earlier else Totals()
+        new = later[key].totals if key in later else Totals()
+        yield from _rate_moved(now.by, key, (old, before), (new, now))
+        yield from _latency_moved(now.by, key, old, new)
+
+
+def _rate_moved(
+    by: tuple[str, ...], key: Key, earlier: tuple[Totals, Groups], later: tuple[Totals, Groups]
+) -> Iterator[Change]:
+    (old, before), (new, now) = earlier, later
+    old_rate, new_rate = before.rate(old.requests), now.rate(new.requests)
+    if not old.requests:
+        if new.requests:
+            yield Change(Kind.OPERATION, by, key, 0.0, new_rate, new_rate)
+    elif new_rate > _RATIO * old_rate and new.requests >= _LEAST_REQUESTS:
+        yield Change(Kind.MORE, by, key, old_rate, new_rate, new_rate - old_rate)
+    elif old_rate > _RATIO * new_rate and old_rate * now.seconds >= _LEAST_REQUESTS:
+        yield Change(Kind.FEWER, by, key, old_rate, new_rate, old_rate - new_rate)
+
+
+def _latency_moved(by: tuple[str, ...], key: Key, old: Totals, new: Totals) -> Iterator[Change]:
+    was, is_ = old.durations, new.durations
+    if min(was.count, is_.count) < _LEAST_REQUESTS or abs(is_.p99 - was.p99) < _LEAST_MOVE_NS:
+        return
+    ratio = is_.p99 / max(was.p99, 1)
+    if ratio > _RATIO:
+        yield Change(Kind.SLOWER, by, key, was.p99, is_.p99, log(ratio) * is_.count)
+    elif ratio < 1 / _RATIO:
+        yield Change(Kind.FASTER, by, key, was.p99, is_.p99, -log(ratio) * is_.count)
+
+
+def _by_key(groups: Groups) -> dict[Key, Group]:
+    return {group.key: group for group in groups.groups if group.totals.requests}
+
+
+def _requests(point: Point) -> float:
+    return point.rate(point.totals.requests)
+
+
+def _error_rate(point: Point) -> float:
+    return point.rate(point.totals.errors)
+
+
+def _p99(point: Point) -> float | None:
+    return point.totals.durations.p99 if point.totals.durations.count else None
+
+
+_MEASURES: dict[Kind, Callable[[Point], float | None]] = {
+    Kind.ERROR: _error_rate,
+    Kind.SLOWER: _p99,
+    Kind.FASTER: _p99,
+    Kind.CLIENT: _requests,
+    Kind.OPERATION: _requests,
+    Kind.MORE: _requests,
+    Kind.FEWER: _requests,
+}
+
+
+def _middle(change: Change) -> float:
+    """What the values before and after it lie on different sides of."""
+    return sqrt(change.before * change.now) if change.before and change.now else max(change.before, change.now) / 10
+
+
+def _crossing(
+    points: Iterable[Point | None], measure: Callable[[Point], float | None], middle: float, *, upwards: bool
+) -> int | None:
+    """The start of the first slot on the new side after the last two in a row that were on the old one."""
+    begun, strays, crossed = None, 0, False
+    for point in points:
+        value = None if point is None else measure(point)
+        if point is None or value is None:
+            continue
+        if (value > middle) is upwards:
+            begun, strays = (point.start_ns if begun is None else begun), 0
+        else:
+            strays += 1
+            if strays > 1 or begun is None:
+                begun, crossed = None, True
+    return begun if crossed else None

@@ -1,0 +1,60 @@
+"""`python -m tests.tui.preview`: the dashboard on traffic that moves, without a kernel and without servers.
+
+`--still` shows it as of its last second; `--quiet` shows a host on which nothing happens; `--seconds N` begins later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from probes.store.view import View
+from tests.store.model import Model
+from tests.store.synthetic import SECOND, START_NS, Traffic
+from tui.app import Dashboard
+
+
+class Moving:
+    """A synthetic view that goes on while it is looked at, a second for each second of the real clock."""
+
+    def __init__(self, seconds: int, *, scale: float = 1.0, still: bool = False) -> None:
+        self._traffic, self._still = Traffic(scale=scale), still
+        self.model = Model(START_NS)
+        self._now_ns = START_NS
+        self._begun_ns = time.monotonic_ns() - seconds * SECOND
+        for _ in range(seconds):
+            self._go_on()
+
+    def clock(self) -> int:
+        """The time that the view is of, ns; goes on with what has happened until now."""
+        if self._still:
+            return self._now_ns
+        now_ns = START_NS + time.monotonic_ns() - self._begun_ns
+        while self._now_ns + SECOND <= now_ns:
+            self._go_on()
+        return now_ns
+
+    def _go_on(self) -> None:
+        self._now_ns += SECOND
+        for session in self._traffic.second(self._now_ns):
+            self.model.add(session)
+        self.model.fold(self._now_ns)
+        self.model.set_inflight(self._traffic.waiting(self._now_ns), self._now_ns)
+        self.model.set_facts(self._traffic.facts(self._now_ns))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.tui.preview", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=150, metavar="N", help="how much has happened already")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="how many times as many requests")
+    parser.add_argument("--still", action="store_true", help="nothing goes on")
+    arguments = parser.parse_args()
+    moving = Moving(arguments.seconds, scale=arguments.scale, still=arguments.still)
+    view: View = moving.model
+    Dashboard(view, protocols=moving._traffic.protocols, clock=moving.clock).run(mouse=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

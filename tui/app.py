@@ -1,0 +1,283 @@
+"""The dashboard: where one is, what is asked once a second, and which panel is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.widgets import ContentSwitcher
+
+from probes.exit_codes import ExitCode
+from probes.filters import FilterError, Term
+from probes.outputs.escape import printable
+from probes.protocols.interface import WireProtocol
+from probes.store.view import View, Window
+from tui import glyphs
+from tui.bindings import Key, bindings, rows
+from tui.clock import Clock
+from tui.footer import Footer
+from tui.header import Header, Situation
+from tui.help import HelpScreen
+from tui.palette import KeyProvider
+from tui.panel import Detail, Drill, Panel, Where
+from tui.prompt import FilterInput, Prompt, conditions
+from tui.screens.capture import CapturePanel
+from tui.screens.connections import ConnectionsPanel
+from tui.screens.detail import DetailPanel
+from tui.screens.kafka import KafkaPanel
+from tui.screens.mongodb import MongoDBPanel
+from tui.screens.overview import OverviewPanel
+from tui.screens.requests import RequestsPanel
+from tui.snapshot import FrozenView
+from tui.terminal import TerminalApp, encoding
+from tui.theme import THEME
+from tui.widgets.table import LineTable
+
+_CUT = (Term("truncated", "=", "true"),)
+
+
+class Place(NamedTuple):
+    """Where one is: a panel, and the conditions that led there beside the filter."""
+
+    ident: str
+    drill: Where = ()
+
+
+class Dashboard(TerminalApp):
+    """Shows `view`. `clock` tells the time that the view's times are of, `protocols` decode a session for the detail.
+
+    `literals` shows values of documents and payloads, `filter_text` is the filter at first.
+    """
+
+    TITLE = "l7top"
+    BINDINGS = bindings("app")
+    COMMANDS: ClassVar = {KeyProvider}
+    ESCAPE_TO_MINIMIZE = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
+    CSS = """
+    ContentSwitcher { height: 1fr; }
+    ContentSwitcher > * { height: 1fr; }
+    #footer { height: 1; }
+    CommandPalette > Vertical { margin-top: 1; }
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        protocols: Mapping[str, WireProtocol],
+        literals: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+        filter_text: str = "",
+    ) -> None:
+        super().__init__()
+        self.register_theme(THEME)
+        self.theme = THEME.name
+        self._view = view
+        self._now = clock
+        self._clock = Clock(self, self._tick)
+        self._filter_text = filter_text
+        self._filter: Where = conditions(filter_text)
+        self._window = Window.M1
+        self._place = Place("overview")
+        self._trail: list[Place] = []
+        self._frozen: FrozenView | None = None
+        self._cut = self._counted = 0  # rows that lack a field, and the row up to which they were counted
+        self._detail = DetailPanel(protocols, literals=literals)
+        self._panels: dict[str, Panel] = {
+            panel.ident: panel
+            for panel in (
+                OverviewPanel(),
+                MongoDBPanel(),
+                KafkaPanel(),
+                RequestsPanel(),
+                ConnectionsPanel(),
+                CapturePanel(),
+            )
+        }
+
+    def compose(self) -> ComposeResult:
+        yield Header([(panel.ident, panel.title) for panel in self._panels.values()])
+        with ContentSwitcher(initial=self._place.ident):
+            yield from self._panels.values()
+            yield self._detail
+        yield Prompt()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.watch(self.screen, "focused", self._tell_keys, init=False)
+        self.query_one(Prompt).hold(self._filter, text=self._filter_text)
+        self._go(self._place)
+        self._clock.start()
+        if not self.is_headless:
+            for sign in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(sign, self.exit)
+
+    # Once a second, and whenever something else is to be shown.
+
+    def _tick(self) -> None:
+        self._tell_situation()
+        if self._frozen is None:
+            self._show()
+
+    def _show(self) -> None:
+        self._ask(self._panel)
+        self._tell_situation()
+
+    def _ask(self, panel: Panel) -> None:
+        view, now_ns = (self._frozen, self._frozen.frozen_ns) if self._frozen else (self._view, self._now())
+        drill = self._place.drill if panel is self._panel else ()
+        try:
+            panel.show(view, self._window, tuple(dict.fromkeys((*self._filter, *drill))), now_ns)
+        except FilterError as error:
+            self.query_one(Prompt).complain(str(error))
+
+    @property
+    def _panel(self) -> Panel:
+        return self._panels.get(self._place.ident, self._detail)
+
+    def _tell_situation(self) -> None:
+        view, frozen = self._view, self._frozen
+        facts = view.facts()
+        cut = view.matching(_CUT, self._counted)
+        self._cut += len(cut.numbers)
+        self._counted = cut.next
+        situation = Situation(
+            facts,
+            self._now(),
+            self._window,
+            self._clock.interval_s,
+            cut=self._cut,
+            frozen_ns=frozen.frozen_ns if frozen else 0,
+            rates_ns=frozen.asked_ns if frozen else 0,
+            new_rows=frozen.new_rows() if frozen else 0,
+            heartbeat_ns=view.heartbeat_ns(),
+            collector_runs=_runs(facts.collector_pid),
+            behind=self._clock.was_behind,
+        )
+        tab = "requests" if self._panel is self._detail else self._place.ident
+        self.query_one(Header).tell(situation, tab)
+
+    # Where one is.
+
+    def _go(self, place: Place) -> None:
+        self._place = place
+        self.query_one(ContentSwitcher).current = self._panel.id
+        self.query_one(Prompt).hold((*self._filter, *place.drill))
+        self._show()
+        self._panel.focus_table()
+        self._tell_keys()
+
+    def on_drill(self, message: Drill) -> None:
+        self._trail.append(self._place)
+        self._go(Place("requests", message.where))
+
+    def on_detail(self, message: Detail) -> None:
+        self._trail.append(self._place)
+        self._detail.open(self._view, message.row)
+        self._go(Place(self._detail.ident, self._place.drill))
+
+    def action_panel(self, ident: str) -> None:
+        self._trail.clear()
+        self._go(Place(ident))
+
+    async def action_back(self) -> None:
+        if self._trail:
+            self._go(self._trail.pop())
+        elif self._filter:
+            self._set_filter("")
+
+    # What is asked.
+
+    def action_filter(self) -> None:
+        self.query_one(Prompt).write()
+        self._tell_keys()
+
+    def on_prompt_filter(self, message: Prompt.Filter) -> None:
+        self._set_filter(message.text)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter_text, self._filter = text, conditions(text)
+        self.query_one(Prompt).hold((*self._filter, *self._place.drill), text=text)
+        self._panel.focus_table()
+        self._show()
+
+    def action_window(self, step: int) -> None:
+        windows = list(Window)
+        self._window = windows[(windows.index(self._window) + step) % len(windows)]
+        self._show()
+
+    def action_interval(self, step: int) -> None:
+        self._clock.change(step)
+        self._tell_situation()
+
+    def action_freeze(self) -> None:
+        if self._frozen is None:
+            self._frozen = FrozenView(self._view, self._now(), self._now)
+            for panel in self._panels.values():  # so that each of them shows this moment when one goes there
+                self._ask(panel)
+            self._frozen.complete()
+        else:
+            self._frozen = None
+        self._show()
+
+    # Keys.
+
+    @property
+    def keys_here(self) -> tuple[Key, ...]:
+        """The rows of the table of keys that hold for the focused widget, those of the panel first."""
+        focused = self.screen_stack[0].focused
+        if isinstance(focused, FilterInput):
+            return rows("filter")
+        table = ("table",) if isinstance(focused, LineTable) else ()
+        return tuple(key for where in (self._place.ident, *table, "app") for key in rows(where))
+
+    def press(self, key: Key) -> None:
+        """Do what `key` does, on the widget that it is for."""
+        focused = self.screen.focused
+        target = {"app": self, "table": focused}.get(key.where, self._panel)
+        self.call_later(self.run_action, key.action, target or self)
+
+    def _tell_keys(self) -> None:
+        self.query_one(Footer).tell(self.keys_here)
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self._place.ident, self._panel.title))
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; that it is somebody else's is an answer, too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def run(
+    view: View, *, protocols: Mapping[str, WireProtocol], literals: bool = False, filter_text: str = ""
+) -> ExitCode:
+    """Show `view` on this terminal until somebody quits, SIGTERM or SIGHUP. Restores the terminal whatever happens.
+
+    stdin is where keys come from and stderr where the screen goes: both have to be the terminal. Raises FilterError for
+    `filter_text`. A bug ends it with one sentence on stderr and ExitCode.INTERNAL; `L7TOP_DEBUG=1` shows where it was.
+    """
+    charset = encoding(os.environ)
+    glyphs.use(glyphs.suitable(charset, os.environ))
+    app = Dashboard(view, protocols=protocols, literals=literals, filter_text=filter_text)
+    app.keep_encodable(charset)
+    app.run(mouse=False)  # the terminal's own selection goes on working, and the wheel moves the cursor
+    if app.crash is None:
+        return ExitCode.OK
+    sentence = f"l7top: the screen ended by a bug: {type(app.crash).__name__}: {app.crash}"
+    print(printable(sentence), file=sys.stderr)
+    return ExitCode.INTERNAL

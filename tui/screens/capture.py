@@ -1,0 +1,175 @@
+"""Screen 6: what became of every message, what is lost and why, and what looking on costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psutil
+from textual.app import ComposeResult
+
+from probes.filters import Term
+from probes.outputs.losses import ACCOUNTED, losses
+from probes.records import Status
+from probes.store.view import Facts, StoreUse, View, Window
+from tui.panel import Drill, Panel, Where
+from tui.screens.processes import BY, UnseenTable
+from tui.widgets.lines import Part, TextLines
+from tui.widgets.numbers import bar, exact, percent, rate, size
+from tui.widgets.table import AnyCell, Cell, Column, LineRow, LineTable
+from tui.words import clock
+
+MEANINGS = {
+    "seen": "told apart by the kernel program",
+    "sessions": "in a request or reply that is shown",
+    "other_end": "the same, seen at the other end here",
+    "waiting": "their pair may still come",
+    "filtered": "of what --protocols leaves out",
+    "foreign": "of connections of neither protocol",
+    "unwatched": "replies to requests before the start",
+    "dropped": "lost here, or without their pair",
+    "unpaired": "replies to requests not seen",
+    "unparsed": "that could not be decoded",
+    "parser_error": "that broke a parser: a bug",
+    "evicted": "requests: too many waited at once",
+    "late": "of connections already given up",
+    "ring_full": "more came than could be taken",
+    "unreadable": "in memory the kernel could not read",
+    "connections_full": "no room for another connection",
+    "calls_full": "no room for another system call",
+    "resynchronised": "framing was lost and found again",
+    "too_many_in_a_call": "beyond what one call may hold",
+    "undescribed": "records without their part: a bug",
+}
+"""What the ledger's causes mean, in the order in which they are shown."""
+
+_WHERE = {
+    "sessions": (),
+    "unparsed": (Term("status", "=", Status.UNPARSED),),
+    "dropped": (Term("status", "=", Status.DROPPED),),
+}
+"""The sessions behind a cause, where it has any."""
+
+_MUCH = 0.5  # of the ring: from there on heads are shortened
+
+
+class CapturePanel(Panel):
+    """The ledger on top, what the capture uses below it, and of which processes nothing is shown."""
+
+    DEFAULT_CSS = """
+    CapturePanel { layout: vertical; }
+    CapturePanel #ledger { height: 1fr; }
+    CapturePanel #costs { height: 8; }
+    CapturePanel #capture-unseen { height: auto; max-height: 5; }
+    """
+    ident = "capture"
+    title = "Capture"
+
+    def __init__(self) -> None:
+        super().__init__(id=self.ident)
+        self._screen_process = psutil.Process()
+
+    def compose(self) -> ComposeResult:
+        yield LineTable(
+            [
+                Column("cause", "messages", 19, sortable=False),
+                Column("count", "count", 13, right=True, sortable=False),
+                Column("share", "% of seen", 9, right=True, sortable=False),
+                Column("meaning", "what that means", 20, flexible=True, sortable=False),
+            ],
+            id="ledger",
+        )
+        yield TextLines(id="costs")
+        yield UnseenTable(id="capture-unseen")
+
+    def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
+        facts = view.facts()
+        self.query_one("#ledger", LineTable).set_rows(ledger_rows(facts.ledger))
+        self.query_one("#costs", TextLines).show(self._costs(facts, view.use()))
+        self.query_one(UnseenTable).show(facts, view.groups(BY, window))
+
+    def focus_table(self) -> None:
+        self.query_one("#ledger", LineTable).focus()
+
+    def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
+        message.stop()
+        if message.key in _WHERE:
+            self.post_message(Drill(_WHERE[str(message.key)]))
+
+    def _costs(self, facts: Facts, use: StoreUse) -> list[list[Part | str]]:
+        screen = self._screen_process
+        ring = facts.ring_used_bytes / facts.ring_bytes if facts.ring_bytes else 0.0
+        peak = facts.ring_peak_bytes / facts.ring_bytes if facts.ring_bytes else 0.0
+        store = use.used_bytes / use.size_bytes if use.size_bytes else 0.0
+        cells = use.cells / use.cells_bound if use.cells_bound else 0.0
+        kernel = "" if facts.kernel_cpu_percent is None else f", kernel {rate(facts.kernel_cpu_percent)} %"
+        sampled = "all" if facts.sample_ratio >= 1 else f"{percent(facts.sample_ratio)} %"
+        return [
+            [Part("costs", "head")],
+            _gauge("ring", ring, f"of {_mib(facts.ring_bytes)}, at most {percent(peak)} % so far", peak > _MUCH),
+            _gauge("store", store, f"of {_mib(use.size_bytes)}, {exact(use.rows)} requests since {_since(facts, use)}"),
+            _gauge("cells", cells, f"of {exact(use.cells_bound)} for rates{_overflowed(use)}", bool(use.overflowed)),
+            [
+                Part("cpu    ", "quiet"),
+                f"collector {rate(facts.cpu_percent)} %, screen {rate(screen.cpu_percent())} %{kernel} of a core",
+            ],
+            [
+                Part("memory ", "quiet"),
+                f"collector {size(facts.rss_bytes)}, screen {size(screen.memory_info().rss)}",
+            ],
+            [
+                Part("looks  ", "quiet"),
+                f"at the first {exact(facts.head_bytes)} bytes of each message, keeps {sampled} of the requests",
+            ],
+            [
+                Part(f"       to spare the host: {facts.degradation}", "warn") if facts.degradation else "",
+                Part(f"       the capture ended: {facts.ended}", "warn") if facts.ended else "",
+            ],
+        ]
+
+
+def ledger_rows(ledger: Mapping[str, int]) -> list[LineRow]:
+    """What became of the messages, losses by the greatest first, then the causes that nothing was lost by."""
+    lost = losses(ledger)
+    accounted = [cause for cause in MEANINGS if cause in ACCOUNTED]
+    never = [cause for cause in MEANINGS if cause not in accounted and cause not in lost]
+    total = sum(lost.values())
+    return [
+        *(_row(ledger, cause, "") for cause in accounted),
+        LineRow("lost", ("lost", exact(total), _share(ledger, total), "by cause:"), "bad" if total else "good"),
+        *(_row(ledger, cause, "bad") for cause in lost),
+        *(_row(ledger, cause, "") for cause in never),
+    ]
+
+
+def _row(ledger: Mapping[str, int], cause: str, hint: str) -> LineRow:
+    number = ledger.get(cause, 0)
+    cells: tuple[AnyCell, ...] = (
+        f" {cause.replace('_', ' ')}" if cause != "seen" else cause,
+        exact(number),
+        _share(ledger, number),
+        Cell(MEANINGS.get(cause, ""), "quiet"),
+    )
+    return LineRow(cause, cells, hint or ("" if number else "quiet"))
+
+
+def _share(ledger: Mapping[str, int], number: int) -> str:
+    seen = ledger.get("seen", 0)
+    return percent(number / seen) if seen else ""
+
+
+def _gauge(name: str, share: float, words: str, bad: bool = False) -> list[Part | str]:
+    filled = bar(share, 12).ljust(12)
+    return [Part(f"{name:<7}", "quiet"), Part(filled, "warn" if bad else "good"), f" {percent(share):>5} % {words}"]
+
+
+def _mib(number: int) -> str:
+    return f"{number / 2**20:.0f} MiB"
+
+
+def _since(facts: Facts, use: StoreUse) -> str:
+    return clock(use.log_since_ns, facts) if use.log_since_ns else "the start"
+
+
+def _overflowed(use: StoreUse) -> str:
+    fields = ", ".join(f"{name} {exact(number)}" for name, number in use.overflowed.items() if number)
+    return f'; "other" for want of room: {fields}' if fields else ""
