@@ -46,3 +46,18 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Captured text in exactly `width` cells: made safe, cut or padded."""
     return pad(safe(text, width), width, right=right)
+
+
+def wrapped(text: str, width: int, most: int) -> list[str]:
+    """Captured text made safe, on as many lines of `width` cells as it needs but `most`: the last says it is cut."""
+    left = safe(text, width * most)
+    lines = []
+    while left:
+        at, used = 0, 0
+        while at < len(left) and used + cell_len(left[at]) <= width:
+            used += cell_len(left[at])
+            at += 1
+        at = max(at, 1)
+        lines.append(left[:at])
+        left = left[at:]
+    return lines[:most] or [""]

@@ -110,7 +110,7 @@ class GroupedPanel(Panel):
         self.set_class(event.size.height >= TALL, "tall")
 
     def _show_keys(self, groups: Groups, view: View) -> None:
-        line = [Part(f" by {self.grouping} {glyphs().descending}", "title"), Part(f" {len(groups.groups)} ", "quiet")]
+        line = [Part(f" by {self.grouping} {glyphs().descending} ", "title")]
         for key in rows(self.ident):
             name = key.action.removeprefix("by('").removesuffix("')")
             line += [Part(f" {key.shown} ", "key"), Part(name, "loud" if name == self.grouping else "")]

@@ -126,10 +126,10 @@ def opcodes_line(groups: Groups) -> list[Part | str]:
     if not total:
         return [*line, Part("none in this window", "quiet")]
     for opcode, count in requests.items():
-        if opcode.startswith((_MESSAGE, _COMPRESSED)):
-            line += [f" {opcode} ", Part(f"{percent(count / total)} %  ", "loud")]
-    legacy = {name: count for name, count in requests.items() if not name.startswith((_MESSAGE, _COMPRESSED))}
+        if opcode == "" or opcode.startswith((_MESSAGE, _COMPRESSED)):
+            line += [f" {opcode or 'not known'} ", Part(f"{percent(count / total)} %  ", "loud")]
+    legacy = {name: count for name, count in requests.items() if name and not name.startswith((_MESSAGE, _COMPRESSED))}
     if not legacy:
         return [*line, Part(" legacy 0", "quiet")]
     per_second = rate(groups.rate(sum(legacy.values())))
-    return [*line, Part(f" legacy {per_second}/s ", "warn"), "(" + ", ".join(name or "?" for name in legacy) + ")"]
+    return [*line, Part(f" legacy {per_second}/s ", "warn"), f"({', '.join(legacy)})"]

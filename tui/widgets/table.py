@@ -182,8 +182,8 @@ class LineTable(LineWidget, can_focus=True):
     def set_columns(self, columns: Sequence[Column], *, sort: str = "", descending: bool = True) -> None:
         """Other columns, and so no rows any more and no cursor."""
         self.columns, self.sort_name, self.descending = tuple(columns), sort, descending
+        self._rows = ()
         self.clear_cursor()
-        self.set_rows(())
 
     def set_rows(self, rows: AnyRows) -> None:
         """Show these rows, in this order. Their keys differ."""

@@ -1,0 +1,201 @@
+"""The log as a live table: what waits now, and under it every request that ended, newest first.
+
+Rows are addressed by their number in the log and fetched when they come on screen: a million of them cost no more than
+a page. New ones come in above. Who reads further down, or has the cursor on a row, keeps the place; `follow` goes back
+to the newest, and so does `home`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Sequence
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.records import Status
+from probes.store.view import InFlight, Row, View
+from tui.glyphs import glyphs
+from tui.widgets import numbers
+from tui.widgets.table import AnyCell, AnyRow, Cell, Column, LineRow, LineTable
+
+Numbers = range | NDArray[np.int64]
+"""Numbers of rows, ascending: all of the log's, or those that fit a filter."""
+
+COLUMNS = (
+    Column("time", "time", 11, sortable=False),
+    Column("ms", "ms", 6, right=True, sortable=False),
+    Column("operation", "operation", 15, sortable=False),
+    Column("target", "target", 11, flexible=True, most=48, sortable=False),
+    Column("status", "status", 16, sortable=False),
+    Column("client", "client", 15, sortable=False),
+    Column("connection", "conn", 5, right=True, priority=1, sortable=False),
+    Column("application", "application", 16, priority=2, sortable=False),
+    Column("sent", "request", 8, right=True, priority=3, sortable=False),
+    Column("received", "response", 8, right=True, priority=3, sortable=False),
+    Column("process", "process", 14, priority=4, sortable=False),
+    Column("server", "server", 15, priority=5, sortable=False),
+    Column("opcode", "opcode", 12, priority=6, sortable=False),
+)
+
+
+class LogRows(Sequence[AnyRow]):
+    """Rows of the log as a table wants them: those in flight, then `matching` from the newest on."""
+
+    _BLOCK = 64  # rows fetched at a time
+    _KEPT = 4096
+
+    def __init__(self, wall_offset_ns: int) -> None:
+        self.inflight: tuple[Row, ...] = ()
+        self.matching: Numbers = range(0)
+        self.now_ns = 0
+        self._view: View | None = None
+        self._wall_offset_ns = wall_offset_ns
+        self._known: dict[int, Row | None] = {}  # by number; None is gone
+
+    def set(self, view: View, inflight: InFlight, most: int, matching: Numbers, now_ns: int) -> None:
+        """Of those in flight, which are the oldest first, only `most` where anything else is there to be seen."""
+        self._view, self.matching, self.now_ns = view, matching, now_ns
+        self.inflight = inflight.rows[:most] if len(matching) else inflight.rows
+
+    def __len__(self) -> int:
+        return len(self.inflight) + len(self.matching)
+
+    @overload
+    def __getitem__(self, index: int) -> AnyRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AnyRow]: ...
+    def __getitem__(self, index: int | slice) -> AnyRow | Sequence[AnyRow]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if index < len(self.inflight):
+            row = self.inflight[index]
+            return LineRow(key_of(row), cells_of(row, self._wall_offset_ns, self.now_ns), "waiting")
+        place = len(self.matching) - 1 - (index - len(self.inflight))
+        number = int(self.matching[place])
+        found = self._row(number, place)
+        if found is None:
+            return LineRow(number, (*("",) * 3, "no longer kept", *("",) * (len(COLUMNS) - 4)), "quiet")
+        return LineRow(number, cells_of(found, self._wall_offset_ns, self.now_ns))
+
+    def find(self, key: Hashable) -> int | None:
+        """The place of the row with this key."""
+        if not isinstance(key, int):
+            return next((index for index, row in enumerate(self.inflight) if key_of(row) == key), None)
+        place = bisect_left(self.matching, key)
+        if place < len(self.matching) and self.matching[place] == key:
+            return len(self.inflight) + len(self.matching) - 1 - place
+        return None
+
+    def row(self, key: Hashable) -> Row | None:
+        """The row with this key, where it is still to be had."""
+        if not isinstance(key, int):
+            return next((row for row in self.inflight if key_of(row) == key), None)
+        place = bisect_left(self.matching, key)
+        return self._row(key, place) if place < len(self.matching) else None
+
+    def _row(self, number: int, place: int) -> Row | None:
+        if number not in self._known and self._view is not None:
+            if len(self._known) > self._KEPT:
+                self._known.clear()
+            begin = place - place % self._BLOCK
+            wanted = np.asarray(self.matching[begin : begin + self._BLOCK], np.int64)
+            self._known.update(dict.fromkeys(wanted.tolist()))
+            self._known.update((row.number, row) for row in self._view.pick(wanted))
+        return self._known.get(number)
+
+
+class LogTable(LineTable):
+    """`show(rows)`; `place` says how far from the newest its top is."""
+
+    def __init__(self, *, empty: str, id: str) -> None:
+        super().__init__(COLUMNS, empty=empty, id=id)
+        self._log: LogRows | None = None
+
+    @property
+    def newer(self) -> int:
+        """How many rows that ended are above the first line on screen."""
+        waiting = len(self._log.inflight) if self._log is not None else 0
+        return max(0, self._top - waiting) if self._top else 0
+
+    def show(self, rows: LogRows) -> None:
+        """Show these, and keep the line that is read where it is on the screen."""
+        anchor = self.cursor_row if self._cursor >= 0 else self._row(self._top) if self._top else None
+        line = (self._cursor if self._cursor >= 0 else self._top) - self._top
+        self._log = rows
+        self.set_rows(rows)
+        found = rows.find(anchor.key) if anchor is not None else None
+        if found is not None:
+            self._top = found - line
+            self._keep_within()
+            self.update()
+
+    def action_edge(self, last: int) -> None:
+        if last:
+            super().action_edge(last)
+        else:
+            self.clear_cursor()
+
+    def _find(self, key: Hashable, near: int) -> int | None:
+        return self._log.find(key) if self._log is not None else None
+
+
+def key_of(row: Row) -> Hashable:
+    """A row's key in the table: its number in the log, else what tells it from others in flight."""
+    return row.number if row.number >= 0 else row.key
+
+
+def operation_of(row: Row) -> str:
+    if not row.operation:
+        return "(undecoded)"
+    return row.operation if row.version is None else f"{row.operation}_v{row.version}"
+
+
+def status_of(row: Row, now_ns: int) -> AnyCell:
+    """How it ended, in words; the error's name where there is one."""
+    signs = glyphs()
+    match row.status:
+        case Status.OK:
+            return Cell("ok long poll" if row.long_poll else "ok", "quiet")
+        case Status.ERROR:
+            name = row.error_name or (str(row.error_code) if row.error_code is not None else "error")
+            return Cell(f"{signs.failing} {name}", "bad")
+        case Status.INFLIGHT:
+            return Cell(f"waits {numbers.age(now_ns - row.start_ns)}", "waiting")
+        case Status.ONEWAY:
+            return Cell("one-way", "quiet")
+        case Status.LOST:
+            return Cell("connection lost", "warn")
+        case Status.DROPPED:
+            return Cell("reply unseen", "warn")
+        case Status.UNPARSED:
+            return Cell("not decoded", "warn")
+
+
+def cells_of(row: Row, wall_offset_ns: int, now_ns: int) -> tuple[AnyCell, ...]:
+    """The cells of `COLUMNS`."""
+    signs = glyphs()
+    process = row.server_process or row.client_process
+    waits = row.status is Status.INFLIGHT
+    if waits:
+        time_on_wire: AnyCell = Cell(signs.waiting, "waiting")
+    elif row.duration_ns is None:
+        time_on_wire = Cell(signs.none, "quiet")
+    else:
+        time_on_wire = Cell(numbers.ms(row.duration_ns), "quiet" if row.long_poll else "")
+    return (
+        numbers.of_day(row.start_ns + wall_offset_ns),
+        time_on_wire,
+        operation_of(row),
+        row.target or signs.none,
+        status_of(row, now_ns),
+        str(row.client) or signs.unknown,
+        str(row.connection),
+        row.application or signs.none,
+        numbers.size(row.request_bytes) if row.request_bytes else signs.none,
+        numbers.size(row.response_bytes) if row.response_bytes else signs.none,
+        f"{process.name} {process.pid}" if process is not None else signs.none,
+        str(row.server) or signs.unknown,
+        row.opcode or signs.none,
+    )
