@@ -1,0 +1,199 @@
+"""What a row has no room for: the messages' heads and the facts that only their protocol understands.
+
+Most of it repeats itself from session to session, so it comes in two parts. What many sessions share (texts, the
+protocol's own records) is written once and pointed at; what is a session's own (numbers, heads) is written with it.
+A message's fields are told apart by their types.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from enum import Enum
+from operator import attrgetter
+from typing import Any, NamedTuple, get_type_hints
+
+from probes.records import Failure, Fault, Reply, Request, Session, Times
+
+Getter = Callable[[Any], tuple[Any, ...]]
+
+_PLAIN = (int, float, bool, bytes, type(None))
+_ASKED = ("operation", "version", "target", "targets", "expects_reply", "long_poll", "truncated", "in_order")
+_ANSWERED = ("continues", "truncated")
+_COMPUTED = ("application", "opcode_name")
+_KEPT_APART = {"id", "data", "failure"}
+MARSHAL_VERSION = 2  # without back-references, which cost more than they save
+
+
+class Codec(NamedTuple):
+    """How messages of class `of` are taken apart and made again.
+
+    `take` gives the attributes `names`, of which the first `shared` are shared and the others numbers of their own.
+    `bulk` gives those that hold bytes, which are too many to be compared; it is None where there are none.
+    """
+
+    of: type[Any]
+    take: Getter
+    names: tuple[str, ...]
+    shared: int
+    bulk: Getter | None
+    bulk_names: tuple[str, ...]
+
+    def restored(self, id: int | None, data: bytes, values: tuple[Any, ...], bulk: tuple[Any, ...]) -> Any:
+        """The message again; a reply is still without its failure."""
+        attributes = dict(zip(self.names, values, strict=True))
+        attributes |= zip(self.bulk_names, bulk, strict=True)
+        for name in _COMPUTED:
+            attributes.pop(name, None)
+        return self.of(id=id, data=data, **attributes)
+
+
+def codec(message: type[Request] | type[Reply]) -> Codec:
+    """The codec of a class of requests or replies; that of its base where a reader could not make it again."""
+    known: Codec | None = _codecs.get(message)
+    if known is None:
+        known = _codecs[message] = _codec(message)
+    return known
+
+
+_codecs: dict[type, Codec] = {}
+
+
+def _codec(message: type[Request] | type[Reply]) -> Codec:
+    base = Request if issubclass(message, Request) else Reply
+    first = _ASKED if base is Request else _ANSWERED
+    if message is not base:
+        try:
+            loads(pickle.dumps(message))
+            hints = get_type_hints(message)
+            hashable = all(map(_is_hashable, hints.values()))
+        except Exception:  # whatever the class of a plugin does
+            hashable = False
+        if not hashable:
+            return codec(base)
+    else:
+        hints = {}
+    shared = list(first)
+    own: list[str] = []
+    bulk: list[str] = []
+    for name in (each.name for each in fields(message) if each.name not in {*first, *_KEPT_APART}):
+        plain = _plain_parts(hints[name])
+        (shared if plain is None else bulk if bytes in plain else own).append(name)
+    if base is Request:
+        # Computed by the protocol, and only asked for where a protocol does so.
+        shared += [name for name in _COMPUTED if getattr(message, name) is not getattr(Request, name)]
+    names = (*shared, *own)
+    return Codec(message, _getter(names), names, len(shared), _getter(bulk) if bulk else None, tuple(bulk))
+
+
+def _is_hashable(hint: Any) -> bool:
+    """Whether values of this type can be looked up, and so be shared."""
+    inner = (each for each in getattr(hint, "__args__", ()) if each is not Ellipsis)
+    kind = getattr(hint, "__origin__", hint)
+    return getattr(kind, "__hash__", None) is not None and all(map(_is_hashable, inner))
+
+
+def _plain_parts(hint: Any) -> set[type] | None:
+    """The types that values of this type consist of, if those are numbers and bytes, in tuples at most; else None."""
+    inner = getattr(hint, "__args__", None)
+    if inner is None:
+        return {hint} if hint in _PLAIN else None
+    parts = [_plain_parts(each) for each in inner if each is not Ellipsis]
+    return None if None in parts else {part for some in parts if some is not None for part in some}
+
+
+def _getter(names: Sequence[str]) -> Getter:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda message: (get(message),)
+
+
+class Shared(NamedTuple):
+    """What many sessions have in common: the shared attributes of their messages, by class; None for no message."""
+
+    request: type[Request] | None
+    asked: tuple[Any, ...]
+    reply: type[Reply] | None
+    answered: tuple[Any, ...]
+    failed: tuple[int, str, str] | None  # code, name, fault
+    namespace: int
+
+    def dumps(self) -> bytes:
+        return pickle.dumps(tuple(self), protocol=5)
+
+    @classmethod
+    def loads(cls, raw: bytes) -> Shared:
+        return cls(*loads(raw))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes nothing but records of this program, whatever the bytes ask for."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = getattr(sys.modules.get(module), name, None) if module.startswith("probes.") else None
+        if isinstance(found, type) and issubclass(found, (Request, Reply, tuple, Enum)):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no record")
+
+
+def loads(raw: bytes) -> Any:
+    """What was pickled, if it consists of plain values and records of this program. Raises UnpicklingError."""
+    return _Unpickler(io.BytesIO(raw)).load()
+
+
+class Own(NamedTuple):
+    """What is a session's own, but for the heads. `shared` is where to find the rest, and how many bytes of it."""
+
+    shared: tuple[int, int]
+    asked: tuple[Any, ...]
+    answered: tuple[Any, ...]
+    more: More | None
+
+    @classmethod
+    def load(cls, raw: bytes) -> tuple[Own, bytes]:
+        """What `marshal` made of such a tuple, and the bytes after it."""
+        stream = io.BytesIO(raw)
+        shared, asked, answered, more = marshal.load(stream)  # noqa: S302 - the collector's, and known to be whole
+        return cls(shared, asked, answered, more and More(*more)), stream.read()
+
+
+class More(NamedTuple):
+    """What only some sessions have."""
+
+    error_text: str
+    client: int  # the id of the client's connection
+    client_times: tuple[int, ...]
+    request_bulk: tuple[Any, ...]
+    reply_bulk: tuple[Any, ...]
+
+
+NO_MORE = More("", 0, (), (), ())
+
+
+def restore(session: Session, shared: Shared, own: Own) -> Session:
+    """`session`, which was made from a row alone but for its heads, with all that is known of it."""
+    request, reply = session.request, session.reply
+    more = own.more or NO_MORE
+    if request is not None and shared.request is not None:
+        its = codec(shared.request)
+        request = its.restored(request.id, request.data, shared.asked + own.asked, more.request_bulk)
+    if reply is not None and shared.reply is not None:
+        its = codec(shared.reply)
+        reply = its.restored(reply.id, reply.data, shared.answered + own.answered, more.reply_bulk)
+        if shared.failed is not None:
+            code, name, fault = shared.failed
+            reply.failure = Failure(code, name, more.error_text, Fault(fault))
+    client = session.client
+    if client is not None:
+        client = replace(client, id=more.client, namespace=shared.namespace)
+    return replace(
+        session,
+        request=request,
+        reply=reply,
+        connection=replace(session.connection, namespace=shared.namespace),
+        client=client,
+        client_times=Times(*more.client_times) if more.client_times else None,
+    )
