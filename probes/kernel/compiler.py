@@ -2,7 +2,8 @@
 
 BCC brings LLVM, more than 100 MB of it. So it lives only here: the child takes the knobs as JSON, compiles and loads
 the program, hands over the descriptors of its maps and programs, and exits. A process without BCC then attaches and
-reads them. `prog_array`s are handed over like every map: without their own descriptor their entries vanish with the child.
+reads them. `prog_array`s are handed over like every map: without their own descriptor their entries vanish with the
+child.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+from probes import privileges
 from probes.kernel import calls, layout, tracefs
 
 HERE = Path(__file__).parent
@@ -87,6 +90,7 @@ def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[
 
 
 def main() -> int:
+    privileges.die_with(os.getppid(), signal.SIGKILL)
     channel = socket.socket(fileno=os.dup(0))
     knobs = json.loads(channel.recv(65536))
     try:
