@@ -194,7 +194,9 @@ inline_always void start_walk(struct exit_context *ctx, struct call *call, u8 ki
         q->segment = 0;
         q->at = -1;  // the first step takes vector 0
     }
+    lock(q);
     tails.call(ctx, TAIL_WALK);
+    unlock(q);  // the call failed
 }
 
 int on_exit(struct exit_context *ctx)
@@ -247,17 +249,19 @@ int walk(struct exit_context *ctx)
         return 0;
     struct connection *c = connections.lookup(&q->connection);
     if (!c)
-        return 0;
+        goto over;
 #pragma clang loop unroll(disable)
     for (int i = 0; i < STEPS; i++)
         if (!step(q, c, e))
-            return 0;
+            goto over;
     if (++q->rounds < 33)  // the kernel's limit of chained tail calls
         tails.call(ctx, TAIL_WALK);
     if (q->left) {
         count(COUNT_TOO_MANY);
         lose_sync(c, &c->streams[q->outbound & 1]);
     }
+over:
+    unlock(q);
     return 0;
 }
 

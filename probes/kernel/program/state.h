@@ -6,6 +6,8 @@
 #define TAIL 512        // bytes of a long message's end that are kept
 #define WINDOW 256      // bytes that are kept after a stretch of sendfile
 #define LONGEST_HEAD 16384
+#define LOCKS 1024
+#define LOCK_TRIES 512     // some ten microseconds
 #define STRANGE_CALLS 256  // calls that make no sense before a connection is ignored
 
 #define MONGODB_LONGEST 48000000       // MaxMessageSizeBytes
@@ -76,10 +78,13 @@ struct cursor {
     u32 vectors, at;
     u32 tgid, fd;
     u32 rounds;
+    u32 lock;              // LOCKS: none
     u8 outbound, blind, last, untold;
     u64 a, b, c;           // see `blur`
     u8 peek[2 * HOLD];     // held bytes and what follows them
 };
+
+struct lock { u64 taken, pad[7]; };  // a cache line
 
 struct scratch {
     struct head head;
@@ -95,6 +100,7 @@ BPF_ARRAY(enabled, u8, 1);                                      // whether bytes
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(cursors, struct cursor, 1);
 BPF_PERCPU_ARRAY(scratches, struct scratch, 1);
+BPF_ARRAY(locks, struct lock, LOCKS);                           // by hash of the connection
 BPF_PROG_ARRAY(tails, 2);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 
@@ -112,6 +118,42 @@ inline_always void count(u32 cause)
     u64 *n = counters.lookup(&cause);
     if (n)
         *n += 1;
+}
+
+// Threads may use one connection at once, and a walk is not atomic. An atomic add is all that old kernels offer: whoever
+// reads 1 after adding 1 is alone. The holder runs on another CPU with preemption off, for microseconds; should its
+// (virtual) CPU be taken away for long, the walk goes on without.
+inline_always void lock(struct cursor *q)
+{
+    u32 index = q->connection * 0x9e3779b97f4a7c15ull >> 54;
+    struct lock *l = locks.lookup(&index);
+    q->lock = LOCKS;
+    if (!l)
+        return;
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (*(volatile u64 *)&l->taken) {
+            bpf_ktime_get_ns();  // takes time, and the verifier none
+            bpf_ktime_get_ns();
+            bpf_ktime_get_ns();
+            bpf_ktime_get_ns();
+            continue;
+        }
+        __sync_fetch_and_add(&l->taken, 1);
+        if (*(volatile u64 *)&l->taken == 1) {
+            q->lock = index;
+            return;
+        }
+        __sync_fetch_and_add(&l->taken, -1);
+    }
+}
+
+inline_always void unlock(struct cursor *q)
+{
+    u32 index = q->lock;
+    struct lock *l = locks.lookup(&index);
+    if (l)
+        __sync_fetch_and_add(&l->taken, -1);
 }
 
 // Adds no wake-up: that is what costs the traced process most. The collector drains on a timer.
