@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from probes.records import Framing, Head
 
+MOST_WINDOWS = 256  # of one message; what comes after them is not kept
+
 
 class Assembly:
     """The messages of one direction of one connection of which not all pieces are there yet: at most one."""
@@ -26,10 +28,14 @@ class Assembly:
         """Whether the piece belongs to this message."""
         if number != self._number:
             return False
-        if offset == len(self._data) and not self._windows:
+        start, last = self._windows[-1] if self._windows else (0, self._data)
+        if offset != start + len(last):
+            if data and len(self._windows) < MOST_WINDOWS:
+                self._windows.append((offset, data))
+        elif self._windows:
+            self._windows[-1] = start, last + data
+        else:
             self._data += data
-        elif data:
-            self._windows.append((offset, data))
         return True
 
     def head(self, outbound: bool, last_ns: int, tail: bytes, framing: int) -> Head:

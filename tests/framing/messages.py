@@ -1,0 +1,50 @@
+"""Valid messages of both protocols, as bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import bson
+
+OP_REPLY, OP_COMPRESSED, OP_MSG = 1, 2012, 2013
+PRODUCE, FETCH, METADATA, SASL_HANDSHAKE = 0, 1, 3, 17
+MORE_TO_COME = 2
+
+
+def mongodb(id_: int, opcode: int, body: bytes, *, answers: int = 0) -> bytes:
+    return struct.pack("<iiii", 16 + len(body), id_, answers, opcode) + body
+
+
+def op_msg(id_: int, *, answers: int = 0, flags: int = 0, padding: int = 0) -> bytes:
+    document = {"ok": 1.0} if answers else {"find": "orders", "$db": "shop"}
+    body = bson.encode({**document, "padding": _text(padding)} if padding else document)
+    return mongodb(id_, OP_MSG, struct.pack("<IB", flags, 0) + body, answers=answers)
+
+
+def op_compressed(id_: int, size: int) -> bytes:
+    """`size` bytes of what stands for compressed data."""
+    return mongodb(id_, OP_COMPRESSED, struct.pack("<iiB", OP_MSG, 3 * size, 1) + _text(size).encode())
+
+
+def kafka_request(
+    correlation: int, *, api_key: int = METADATA, version: int = 9, client_id: str | None = "shop-1", body: bytes = b""
+) -> bytes:
+    client = b"\xff\xff" if client_id is None else struct.pack(">h", len(client_id)) + client_id.encode()
+    return frame(struct.pack(">hhi", api_key, version, correlation) + client + body)
+
+
+def kafka_reply(correlation: int, body: bytes = b"\0\0") -> bytes:
+    return frame(struct.pack(">i", correlation) + body)
+
+
+def frame(content: bytes) -> bytes:
+    return struct.pack(">i", len(content)) + content
+
+
+def filler(size: int) -> bytes:
+    """Bytes that are part of no header of either protocol, and differ from place to place."""
+    return _text(size).encode()
+
+
+def _text(size: int) -> str:
+    return "".join(f"{at:08}" for at in range(0, size, 8))[:size]
