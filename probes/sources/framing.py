@@ -6,7 +6,7 @@ is raised, work is linear in them and memory is bounded.
 
 Both protocols begin each message with its length, so a direction stays in step by lengths alone, and payload is never
 looked at. Where it is out of step (a start in mid-stream, bytes lost, a length that cannot be), a message is looked for
-only where a chunk begins: there, and in nothing else, writers put messages.
+only where a chunk begins, for that is where writers put them.
 
 probes/kernel/program/framing.h does the same in the kernel; tests/framing holds both to one corpus of streams. The
 kernel alone gives up on a call of more than some 790 messages: what follows in that call is a gap.
