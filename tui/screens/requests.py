@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from textual.app import ComposeResult
 
-from probes.filters import Term
-from probes.store.view import Condition, InFlight, Is, View, Window
+from probes.store.view import InFlight, View, Window
 from tui.bindings import bindings
 from tui.panel import Detail, Panel, Where
 from tui.text import fit
 from tui.widgets import numbers
-from tui.widgets.groups import text_of
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.log import LogRows, LogTable, Numbers
 from tui.widgets.table import LineTable
@@ -35,7 +33,7 @@ class RequestsPanel(Panel):
         self._found = ""
 
     def compose(self) -> ComposeResult:
-        yield TextLines(id="requests-where")
+        yield TextLines(id="requests-state")
         yield LogTable(empty="no request fits", id="requests-log")
 
     @property
@@ -53,7 +51,7 @@ class RequestsPanel(Panel):
         self._rows.set(view, inflight, max(3, table.page // 3), self._matching, now_ns)
         table.show(self._rows)
         ended = sum(group.totals.requests for group in view.groups(("protocol",), window, where).groups)
-        self._show_where(view, window, inflight, ended)
+        self._show_state(view, window, inflight, ended)
 
     def focus_table(self) -> None:
         self.table.focus()
@@ -84,7 +82,7 @@ class RequestsPanel(Panel):
         known = known[np.searchsorted(known, found.oldest) :]
         self._matching, self._next = np.concatenate([known, found.numbers]) if len(known) else found.numbers, found.next
 
-    def _show_where(self, view: View, window: Window, inflight: InFlight, ended: int) -> None:
+    def _show_state(self, view: View, window: Window, inflight: InFlight, ended: int) -> None:
         kept = view.span().next - view.span().oldest
         waiting = f" {numbers.count(inflight.total)} waiting " if inflight.total else ""
         of_all = f" of {numbers.count(kept)}" if self._where else ""
@@ -94,18 +92,14 @@ class RequestsPanel(Panel):
         self._tell()
 
     def _tell(self) -> None:
-        """The first line: what is looked for, what was found, and how far from the newest one is."""
-        line = self.query_one("#requests-where", TextLines)
+        """The first line: how far from the newest one is, and what was found."""
+        line = self.query_one("#requests-state", TextLines)
         newer = self.table.newer
-        above = [Part(f" {numbers.exact(newer)} newer above (f) ", "loud")] if newer else []
-        left = max(0, line.size.width - len(self._found) - sum(len(part.text) for part in above) - 1)
-        where = "  ".join(dict.fromkeys(map(condition_text, self._where))) or "all requests"
-        line.show([[Part(" " + fit(where, left), "loud"), *above, Part(self._found, "quiet")]])
-
-
-def condition_text(condition: Condition) -> str:
-    """A condition as somebody would have typed it."""
-    if isinstance(condition, Is):
-        return f"{condition.field}:{text_of(condition.value)}"
-    assert isinstance(condition, Term)
-    return f"{condition.field}{condition.operator}{condition.value}"
+        if newer:
+            place = Part(f"+{numbers.exact(newer)} newer above, f follows", "warn")
+        elif self.table.cursor_key is not None:
+            place = Part("holding this place, f follows", "loud")
+        else:
+            place = Part("newest first", "title")
+        room = max(0, line.size.width - len(self._found) - 1)
+        line.show([[" ", Part(fit(place.text, room), place.hint), Part(self._found, "quiet")]])

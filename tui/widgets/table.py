@@ -386,6 +386,7 @@ class LineTable(LineWidget, can_focus=True):
         if self._cursor >= self._top + self.page:
             self._top = self._cursor - self.page + 1
         self._keep_within()
+        self.update()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._scroll(3)

@@ -1,0 +1,26 @@
+"""Screens that look the same everywhere: UTC, and the signs of a UTF-8 terminal."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.store.model import Model
+from tests.store.synthetic import synthetic_view
+from tui import glyphs
+
+
+@pytest.fixture(autouse=True)
+def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    glyphs.use(glyphs.UNICODE)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture(scope="session")
+def lively() -> Model:
+    """A minute of the synthetic traffic; nobody changes it."""
+    return synthetic_view(60)
