@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import sys
-import time
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -56,14 +55,12 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
     doctor.require_live()
     from probes.collector import Collector  # none of this is needed where the answer is a refusal
     from probes.feeding import Feeding
-    from probes.store.writer import Writer
 
-    writer = Writer(options.memory, time.monotonic_ns())
-    feeding = Feeding(writer, options)
+    feeding = Feeding(options)
     with headless.Stop() as stop, closing(Collector(options, feeding.ended)) as capture:
         privileges.keep_only(_needed())
-        feeding.begin(capture)
-        socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [writer.fd])
+        store = feeding.begin(capture)
+        socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [store])
         try:
             while not stop.asked and not _gone(channel):
                 feeding.turn()

@@ -48,8 +48,8 @@ class LiveCapture(Protocol):
 class Feeding:
     """`ended` is the capture's `emit`; after `begin`, `turn` has to be called all the time."""
 
-    def __init__(self, writer: Writer, options: CaptureOptions) -> None:
-        self._writer = writer
+    def __init__(self, options: CaptureOptions) -> None:
+        self._options = options
         self._sessions: list[Session] = []  # of this turn
         self.ended = self._sessions.append
         self._last_ns: dict[int, int] = {}  # when a process's last request ended
@@ -59,18 +59,19 @@ class Feeding:
         self._facts = Facts(
             host=socket.gethostname(),
             source=options.source,
-            started_ns=time.monotonic_ns(),
             collector_pid=os.getpid(),
             literals=options.literals,
             head_bytes=options.head_bytes,
         )
 
-    def begin(self, capture: LiveCapture) -> None:
-        """From now on `capture` is fed; what it is goes to the store at once."""
-        self._capture = capture
+    def begin(self, capture: LiveCapture) -> int:
+        """Opens the store for what `capture` captures from now on; its descriptor."""
+        now_ns = time.monotonic_ns()
+        self._capture, self._writer = capture, Writer(self._options.memory, now_ns)
+        self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=now_ns)
         self._self.cpu_percent()
-        self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=time.monotonic_ns())
         self._tell()
+        return self._writer.fd
 
     def turn(self) -> None:
         """Captures for one step, and brings the store up to date where that is due."""

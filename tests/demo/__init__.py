@@ -1,0 +1,1 @@
+"""`make demo`: real servers with lively traffic on loopback, and the dashboard on them. Nothing of it stays."""

@@ -1,0 +1,57 @@
+"""The demo's servers and clients, from the first to the last of them."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from tests.demo import kafka, mongodb
+from tests.servers import Mongod, Tansu
+from tests.servers.cache import CHECKOUT
+
+
+class Job:
+    """One client program, gone for sure when its owner is."""
+
+    def __init__(self, module: str, name: str, where: str) -> None:
+        self.name = name
+        self._command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", module, name, where]
+
+    def __enter__(self) -> Self:
+        self._narration = tempfile.TemporaryFile()  # it must not write over the screen
+        self._process = subprocess.Popen(
+            self._command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=self._narration, stderr=self._narration
+        )
+        return self
+
+    def complaint(self) -> str:
+        """What a job said that has ended; "" while it runs."""
+        if self._process.poll() is None:
+            return ""
+        self._narration.seek(0)
+        return f"{self.name} ended with {self._process.returncode}: {self._narration.read().decode(errors='replace')}"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._narration.close()
+
+
+@contextlib.contextmanager
+def traffic() -> Iterator[list[Job]]:
+    """A shop that is open: its servers, filled, and its clients at work."""
+    with contextlib.ExitStack() as stack:
+        mongod = stack.enter_context(Mongod(replica_set=True, options=mongodb.SERVER_OPTIONS))
+        broker = stack.enter_context(Tansu())
+        mongodb.fill(mongod.uri)
+        kafka.fill(broker.create_topic)
+        jobs = [Job("tests.demo.mongodb", name, mongod.uri) for name in mongodb.JOBS]
+        jobs += [Job("tests.demo.kafka", name, broker.bootstrap) for name in kafka.JOBS]
+        yield [stack.enter_context(job) for job in jobs]
