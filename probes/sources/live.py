@@ -29,7 +29,7 @@ from probes.kernel.layout import (
     LifecycleRecord,
 )
 from probes.kernel.loader import Kernel
-from probes.records import UNKNOWN_ADDRESS, Connection, Head, Process
+from probes.records import UNKNOWN_ADDRESS, Connection, Framing, Head, Process
 from probes.sources.assembly import Assembly
 from probes.sources.sink import Sink
 
@@ -37,7 +37,10 @@ _AF_INET, _AF_INET6 = 2, 10
 _SCAN_EVERY_NS = 2_000_000_000
 _SCAN_SHARE = 100  # a scan may take one part in so many of the time
 _IGNORED_KEPT = 1024
+_ENDED_KEPT = 4096  # connections whose last pieces may still come
 _WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
+_new_tuple = tuple.__new__
+_FRAMINGS = tuple(Framing)
 _HEAD_KIND, _WHOLE = int(Kind.HEAD), FIRST | LAST
 
 
@@ -55,6 +58,7 @@ class LiveSource:
         self._kernel = kernel
         self._sink = sink
         self._connections: dict[int, Connection] = {}
+        self._ended: dict[int, None] = {}  # oldest first
         self._assemblies: dict[tuple[int, int], Assembly] = {}
         self._processes: dict[int, Process] = {}
         self._namespaces: dict[int, int] = {}
@@ -99,6 +103,9 @@ class LiveSource:
         )
         connection = self._connections.get(id_)
         if connection is None:
+            if id_ in self._ended:  # a thread was still in a call when another one closed it
+                self.losses["after_close"] += 1
+                return
             connection = self._open(id_, tgid, label, None)  # its opening was lost
         start = at + HEAD_SIZE
         data = memory[start : start + kept]
@@ -106,7 +113,9 @@ class LiveSource:
         if flags & _WHOLE == _WHOLE:
             if self._assemblies:
                 self._end_lost(connection, framing, flags & OUTBOUND)
-            head = Head(flags & OUTBOUND == OUTBOUND, number, first_ns, last_ns, total, data, end)
+            outbound = flags & OUTBOUND == OUTBOUND
+            # Past Head's own constructor, which costs three times as much: this runs for every message.
+            head = _new_tuple(Head, (outbound, number, first_ns, last_ns, total, data, end, (), _FRAMINGS[framing]))
             self._sink.message(connection, head)
         else:
             self._piece(connection, framing, flags, number, first_ns, last_ns, total, offset, data, end)
@@ -181,6 +190,9 @@ class LiveSource:
 
     def _close(self, connection: Connection, ns: int) -> None:
         del self._connections[connection.id]
+        self._ended[connection.id] = None
+        if len(self._ended) > _ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
         for direction in (0, OUTBOUND):
             self._assemblies.pop((connection.id, direction), None)
         self._sink.closed(connection, ns)
@@ -206,10 +218,11 @@ class LiveSource:
         began = time.monotonic_ns()
         alive: dict[tuple[int, int], int] = {}
         new: dict[tuple[int, int], list[sockets.Descriptor]] = {}
+        places = set(self._kernel.maps["descriptors"].keys())
         for found in sockets.descriptors():
             key = found.pid, found.fd
             alive[key] = found.socket.inode
-            if self._seeded.get(key) != found.socket.inode:
+            if self._seeded.get(key) != found.socket.inode or _descriptor_key(*key) not in places:
                 new.setdefault((found.pid, found.socket.inode), []).append(found)
         for descriptors in new.values():
             self._seed(descriptors)
@@ -277,7 +290,10 @@ class LiveSource:
                 try:
                     call_map.update(key, bytes(state), NOEXIST)
                 except FileExistsError:
-                    continue  # one that began with the probes in place
+                    present = call_map.lookup(key)
+                    if present is None or CallState.from_buffer_copy(present).kind != CallKind.NONE:
+                        continue  # one that began with the probes in place
+                    call_map.update(key, bytes(state))  # what is left of an earlier call
                 if sockets.blocked_call(pid, thread) != (number, arguments):
                     call_map.delete(key)  # it returned meanwhile
 

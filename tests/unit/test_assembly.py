@@ -17,10 +17,10 @@ def test_contiguous_pieces_become_the_beginning() -> None:
 def test_a_piece_behind_a_stretch_without_bytes_is_a_window() -> None:
     assembly = Assembly(0, 1, 5000, b"abc")
     assembly.add(0, 4000, b"later")
-    assembly.add(0, 4005, b"still later")
+    assembly.add(0, 4005, b"still later")  # right behind: the same window
     head = assembly.head(False, 2, b"", 0)
     assert head.data == b"abc"
-    assert head.windows == ((4000, b"later"), (4005, b"still later"))
+    assert head.windows == ((4000, b"laterstill later"),)
 
 
 def test_a_piece_of_another_message_is_refused() -> None:
