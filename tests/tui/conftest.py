@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.store.model import Model
+from probes.store.view import View
 from tests.store.synthetic import synthetic_view
 from tui import glyphs
 
@@ -21,6 +21,6 @@ def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def lively() -> Model:
+def lively() -> View:
     """A minute of the synthetic traffic; nobody changes it."""
     return synthetic_view(60)

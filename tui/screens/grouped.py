@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -100,10 +100,13 @@ class GroupedPanel(Panel):
         self.focus_table()
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
-        table = message.table
-        if isinstance(table, GroupTable) and isinstance(message.key, tuple) and self._shown is not None:
-            message.stop()
-            self.post_message(Drill((*self.its_own(self._shown[2]), *table.where_of(message.key))))
+        message.stop()
+        if self._shown is not None:
+            self.post_message(Drill((*self.its_own(self._shown[2]), *self.behind(message.table, message.key))))
+
+    def behind(self, table: LineTable, key: Hashable) -> tuple[Is, ...]:
+        """What is true of the requests behind a row of `table`, and of no others."""
+        return table.where_of(key) if isinstance(table, GroupTable) and isinstance(key, tuple) else ()
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width >= WIDE, "wide")

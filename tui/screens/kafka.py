@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 from textual.containers import Horizontal
@@ -16,7 +16,7 @@ from probes.protocols.kafka.protocol import ABOUT_GROUPS
 from probes.store.view import Group, Groups, Is, View, Window
 from tui.bindings import bindings
 from tui.glyphs import glyphs
-from tui.panel import Drill, Where
+from tui.panel import Where
 from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
 from tui.widgets import numbers
 from tui.widgets.graph import AreaGraph, HeatMap
@@ -178,12 +178,8 @@ class KafkaPanel(GroupedPanel):
             self.query_one("#kafka-rate", AreaGraph).show(f"req/s  {window.label}", requests)
             self.query_one("#kafka-bytes", AreaGraph).show(f"MB/s in and out  {window.label}", moved)
 
-    def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
-        if message.table.id != "kafka-consumers":
-            super().on_line_table_chosen(message)
-        elif self._shown is not None:
-            message.stop()
-            self.post_message(Drill((*self.its_own(self._shown[2]), Is("target", str(message.key)))))
+    def behind(self, table: LineTable, key: Hashable) -> tuple[Is, ...]:
+        return (Is("target", str(key)),) if table.id == "kafka-consumers" else super().behind(table, key)
 
 
 CONSUMERS = tuple(

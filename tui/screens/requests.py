@@ -11,7 +11,7 @@ from tui.panel import Detail, Panel, Where
 from tui.text import fit
 from tui.widgets import numbers
 from tui.widgets.lines import Part, TextLines
-from tui.widgets.log import LogRows, LogTable, Numbers
+from tui.widgets.log import LogRows, LogTable, Numbers, RowCache
 from tui.widgets.table import LineTable
 
 
@@ -27,6 +27,7 @@ class RequestsPanel(Panel):
     def __init__(self) -> None:
         super().__init__(id=self.ident)
         self._rows: LogRows | None = None
+        self._cache = RowCache()
         self._where: Where = ()
         self._matching: Numbers = range(0)
         self._next = 0
@@ -42,13 +43,13 @@ class RequestsPanel(Panel):
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         table = self.table
-        if self._rows is None or where != self._where:
-            self._rows = LogRows(view.facts().wall_offset_ns)
+        if where != self._where:
             self._where, self._matching, self._next = where, range(0), 0
             table.clear_cursor()
         self._match(view)
         inflight = view.inflight(where)
-        self._rows.set(view, inflight, max(3, table.page // 3), self._matching, now_ns)
+        most = max(3, table.page // 3) if len(self._matching) else inflight.total
+        self._rows = LogRows(view, inflight.rows[:most], self._matching, now_ns, self._cache)
         table.show(self._rows)
         ended = sum(group.totals.requests for group in view.groups(("protocol",), window, where).groups)
         self._show_state(view, window, inflight, ended)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.records import Status
-from probes.store.view import InFlight, Row, View
+from probes.store.view import Row, View
 from tui.glyphs import glyphs
 from tui.widgets import numbers
 from tui.widgets.table import AnyCell, AnyRow, Cell, Column, LineRow, LineTable
@@ -40,27 +40,38 @@ COLUMNS = (
 )
 
 
-class LogRows(Sequence[AnyRow]):
-    """Rows of the log as a table wants them: those in flight, then `matching` from the newest on."""
+class RowCache:
+    """Rows of the log by their numbers, fetched some at a time: rows never change later."""
 
     _BLOCK = 64  # rows fetched at a time
     _KEPT = 4096
 
-    def __init__(self, wall_offset_ns: int) -> None:
-        self.inflight: tuple[Row, ...] = ()
-        self.matching: Numbers = range(0)
-        self.now_ns = 0
-        self._view: View | None = None
-        self._wall_offset_ns = wall_offset_ns
-        self._known: dict[int, Row | None] = {}  # by number; None is gone
+    def __init__(self) -> None:
+        self._known: dict[int, Row | None] = {}  # None is gone
 
-    def set(self, view: View, inflight: InFlight, most: int, matching: Numbers, now_ns: int) -> None:
-        """Of those in flight, which are the oldest first, only `most` where anything else is there to be seen."""
-        self._view, self.matching, self.now_ns = view, matching, now_ns
-        self.inflight = inflight.rows[:most] if len(matching) else inflight.rows
+    def row(self, view: View, matching: Numbers, place: int) -> Row | None:
+        """The row at this place of `matching`; its neighbours are fetched with it. None: it is gone."""
+        number = int(matching[place])
+        if number not in self._known:
+            if len(self._known) > self._KEPT:
+                self._known.clear()
+            begin = place - place % self._BLOCK
+            wanted = np.asarray(matching[begin : begin + self._BLOCK], np.int64)
+            self._known.update(dict.fromkeys(wanted.tolist()))
+            self._known.update((row.number, row) for row in view.pick(wanted))
+        return self._known[number]
+
+
+class LogRows(Sequence[AnyRow]):
+    """Rows of the log as a table wants them: those in flight, then `matching` from the newest on. Does not change."""
+
+    def __init__(self, view: View, inflight: Sequence[Row], matching: Numbers, now_ns: int, cache: RowCache) -> None:
+        self.inflight = inflight
+        self._view, self._matching, self._now_ns, self._cache = view, matching, now_ns, cache
+        self._wall_offset_ns = view.facts().wall_offset_ns
 
     def __len__(self) -> int:
-        return len(self.inflight) + len(self.matching)
+        return len(self.inflight) + len(self._matching)
 
     @overload
     def __getitem__(self, index: int) -> AnyRow: ...
@@ -71,39 +82,31 @@ class LogRows(Sequence[AnyRow]):
             return [self[each] for each in range(*index.indices(len(self)))]
         if index < len(self.inflight):
             row = self.inflight[index]
-            return LineRow(key_of(row), cells_of(row, self._wall_offset_ns, self.now_ns), "waiting")
-        place = len(self.matching) - 1 - (index - len(self.inflight))
-        number = int(self.matching[place])
-        found = self._row(number, place)
+            return LineRow(key_of(row), cells_of(row, self._wall_offset_ns, self._now_ns), "waiting")
+        place = len(self) - 1 - index  # the newest is the first
+        number = int(self._matching[place])
+        found = self._cache.row(self._view, self._matching, place)
         if found is None:
-            return LineRow(number, (*("",) * 3, "no longer kept", *("",) * (len(COLUMNS) - 4)), "quiet")
-        return LineRow(number, cells_of(found, self._wall_offset_ns, self.now_ns))
+            return LineRow(number, ("", "", "no longer kept", *("",) * (len(COLUMNS) - 3)), "quiet")
+        return LineRow(number, cells_of(found, self._wall_offset_ns, self._now_ns))
 
     def find(self, key: Hashable) -> int | None:
         """The place of the row with this key."""
         if not isinstance(key, int):
             return next((index for index, row in enumerate(self.inflight) if key_of(row) == key), None)
-        place = bisect_left(self.matching, key)
-        if place < len(self.matching) and self.matching[place] == key:
-            return len(self.inflight) + len(self.matching) - 1 - place
+        place = bisect_left(self._matching, key)
+        if place < len(self._matching) and self._matching[place] == key:
+            return len(self) - 1 - place
         return None
 
     def row(self, key: Hashable) -> Row | None:
         """The row with this key, where it is still to be had."""
-        if not isinstance(key, int):
-            return next((row for row in self.inflight if key_of(row) == key), None)
-        place = bisect_left(self.matching, key)
-        return self._row(key, place) if place < len(self.matching) else None
-
-    def _row(self, number: int, place: int) -> Row | None:
-        if number not in self._known and self._view is not None:
-            if len(self._known) > self._KEPT:
-                self._known.clear()
-            begin = place - place % self._BLOCK
-            wanted = np.asarray(self.matching[begin : begin + self._BLOCK], np.int64)
-            self._known.update(dict.fromkeys(wanted.tolist()))
-            self._known.update((row.number, row) for row in self._view.pick(wanted))
-        return self._known.get(number)
+        index = self.find(key)
+        if index is None:
+            return None
+        if index < len(self.inflight):
+            return self.inflight[index]
+        return self._cache.row(self._view, self._matching, len(self) - 1 - index)
 
 
 class LogTable(LineTable):

@@ -1,0 +1,129 @@
+"""MongoDB and Kafka: what the keys group by, and that a row leads to the requests it counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from probes.filters import Term
+from probes.store.view import Is, View, Window
+from tests.store.model import Model
+from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic
+from tests.tui.screen import check_snapshot, lines, press, staged, text
+from tests.unit import kafka_messages
+from tui.screens.grouped import GroupedPanel
+from tui.screens.kafka import KafkaPanel
+from tui.screens.mongodb import MongoDBPanel
+from tui.widgets.table import LineTable
+
+NOW_NS = START_NS + 60 * SECOND
+SIZES = ((80, 21), (160, 47))  # what the frame leaves of 80×24 and 160×50
+PANELS: tuple[tuple[type[GroupedPanel], str], ...] = (
+    *((MongoDBPanel, key) for key in "ocnaep"),
+    *((KafkaPanel, key) for key in "vtgcep"),
+)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("panel_type", "key"), PANELS)
+async def test_what_each_key_shows(
+    lively: View, panel_type: type[GroupedPanel], key: str, size: tuple[int, int]
+) -> None:
+    panel = panel_type()
+    async with staged(panel, size) as (stage, pilot):
+        panel.show(lively, Window.M1, (), NOW_NS)
+        panel.focus_table()
+        await press(pilot, key)
+        check_snapshot(f"{panel.ident}-{key}-{size[0]}", text(stage))
+
+
+@pytest.mark.parametrize(("panel_type", "key"), PANELS)
+async def test_a_row_leads_to_the_requests_behind_it(lively: View, panel_type: type[GroupedPanel], key: str) -> None:
+    panel = panel_type()
+    where = (Term("target", "!=", "shop.lines"),)
+    async with staged(panel) as (stage, pilot):
+        panel.show(lively, Window.START, where, NOW_NS)
+        panel.focus_table()
+        await press(pilot, key, "down", "enter")
+        (drill,) = stage.drills
+        assert drill[:2] == (*where, Is("protocol", panel.protocol))
+        row = panel.table.cursor_row
+        assert row is not None
+        assert isinstance(row.key, tuple)
+        by = panel._groupings[panel.grouping].by
+        (group,) = (each for each in lively.groups(by, Window.START, drill).groups if each.key == row.key)
+        assert group.totals.requests == len(lively.matching(drill).numbers)
+        assert group.inflight == lively.inflight(drill).total
+        assert group.totals.requests > 0
+
+
+async def test_a_group_of_consumers_leads_to_its_requests(lively: View) -> None:
+    panel = KafkaPanel()
+    async with staged(panel) as (stage, pilot):
+        panel.show(lively, Window.M1, (), NOW_NS)
+        panel.query_one("#kafka-consumers", LineTable).focus()
+        await press(pilot, "enter")
+        assert stage.drills == [(Is("protocol", "kafka"), Is("target", "billing"))]
+
+
+async def test_sorting_is_kept_and_so_is_the_cursor(lively: View) -> None:
+    panel = MongoDBPanel()
+    async with staged(panel) as (stage, pilot):
+        panel.show(lively, Window.M1, (), NOW_NS)
+        panel.focus_table()
+        await press(pilot, "down", "down")
+        assert panel.table.cursor_key == ("insert", "shop.orders")
+        for _ in range(3):
+            await press(pilot, "greater_than_sign")
+        assert panel.table.sort_name == "p90"
+        assert lines(stage)[2].startswith("aggregate")
+        panel.show(lively, Window.S10, (), NOW_NS)
+        await press(pilot)
+        assert panel.table.cursor_key == ("insert", "shop.orders")
+        assert lines(stage)[2].startswith("aggregate")
+        await press(pilot, "I")
+        assert lines(stage)[2].startswith("insert")
+
+
+async def test_a_filter_that_the_log_answers_says_since_when(lively: View) -> None:
+    class FromLog(Model):
+        def groups(self, *arguments: object) -> object:  # type: ignore[override]
+            return replace(lively.groups(*arguments), from_log=True)  # type: ignore[arg-type]
+
+        def __getattribute__(self, name: str) -> object:
+            return object.__getattribute__(self, name) if name == "groups" else getattr(lively, name)
+
+    view: View = FromLog(0)
+    panel = MongoDBPanel()
+    async with staged(panel, (120, 21)) as (stage, pilot):
+        panel.show(view, Window.M1, (Term("duration", ">", "1ms"),), NOW_NS)
+        await press(pilot)
+        assert "from the log, since 08:16:41" in lines(stage)[0]
+
+
+@pytest.mark.parametrize("panel_type", [MongoDBPanel, KafkaPanel])
+async def test_nothing_to_show_is_said(panel_type: type[GroupedPanel]) -> None:
+    panel = panel_type()
+    async with staged(panel) as (stage, pilot):
+        panel.show(Model(START_NS), Window.M1, (), START_NS)
+        panel.focus_table()
+        await press(pilot, "down", "enter", *(key for each, key in PANELS if each is panel_type))
+        assert f"no {panel.title} request in this window" in text(stage)
+        assert stage.drills == []
+
+
+async def test_clients_are_shown_with_their_software() -> None:
+    said = {"client_software_name": "apache-kafka-java", "client_software_version": "3.7.0"}
+    request = kafka_messages.request_bytes(18, 3, said, client_id="consumer-1")
+    load = replace(LOADS[-1], request=request, reply=kafka_messages.reply_bytes(18, 3, {}))
+    traffic, model = Traffic(loads=(load,)), Model(START_NS)
+    for session in traffic.second(START_NS + SECOND):
+        model.add(session)
+    model.fold(START_NS + SECOND)
+    panel = KafkaPanel()
+    async with staged(panel, (160, 47)) as (stage, pilot):
+        panel.show(model, Window.M1, (), START_NS + SECOND)
+        panel.focus_table()
+        await press(pilot, "c")
+        assert "apache-kafka-java 3.7.0" in text(stage)
