@@ -231,11 +231,21 @@ def _matcher(term: Term, field: Field) -> Callable[[Any], bool]:
     return _text_matcher(term.value)
 
 
-def _compile_term(term: Term) -> Predicate:
+def field_of(term: Term) -> Field:
+    """The field that `term` is about. Raises FilterError."""
     field = FIELDS.get(term.field.lower())
     if field is None:
         raise FilterError(f"there is no field {term.field!r} to filter by: the fields are {', '.join(FIELDS)}")
-    fits = _matcher(term, field)
+    return field
+
+
+def matcher(term: Term) -> Callable[[Any], bool]:
+    """Whether one value of the term's field is what `term` says, its `!=` read as `=`. Raises FilterError."""
+    return _matcher(term, field_of(term))
+
+
+def _compile_term(term: Term) -> Predicate:
+    field, fits = field_of(term), matcher(term)
     if term.operator == "!=":
         return lambda session: not any(map(fits, field.values(session)))
     return lambda session: any(map(fits, field.values(session)))

@@ -68,9 +68,9 @@ def _codec(message: type[Request] | type[Reply]) -> Codec:
     first = _ASKED if base is Request else _ANSWERED
     if message is not base:
         try:
-            loads(pickle.dumps(message))
+            loads(dumps(message))
             hints = get_type_hints(message)
-            hashable = all(map(_is_hashable, hints.values()))
+            hashable = all(_is_hashable(hint) for name, hint in hints.items() if name not in _KEPT_APART)
         except Exception:  # whatever the class of a plugin does
             hashable = False
         if not hashable:
@@ -122,11 +122,23 @@ class Shared(NamedTuple):
     namespace: int
 
     def dumps(self) -> bytes:
-        return pickle.dumps(tuple(self), protocol=5)
+        return dumps(tuple(self))
 
     @classmethod
     def loads(cls, raw: bytes) -> Shared:
         return cls(*loads(raw))
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
+def dumps(value: Any) -> bytes:
+    """What `loads` reads."""
+    stream = io.BytesIO()
+    _Pickler(stream, protocol=5).dump(value)
+    return stream.getvalue()
 
 
 class _Unpickler(pickle.Unpickler):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.records import Address, Connection, Process, Request, Session, Side, Status
+from probes.records import Address, Connection, Failure, Fault, Process, Request, Session, Side, Status
 from probes.store.cells import KEY, Cells
 from probes.store.details import MARSHAL_VERSION, Codec, Shared
 from probes.store.layout import CELL, NAME_QUOTAS, NO_VERSION, OF_CELL, SIDES, STATUSES, At, Flag, Layout, Records
@@ -243,3 +243,10 @@ def process_of(text: str) -> Process | None:
 def error_text(code: int, name: str, fault: str) -> str:
     """An error as a name."""
     return f"{fault} {code} {name}"
+
+
+def error_of(text: str) -> Failure | None:
+    """The error that `error_text` made a name of, without its own text; None for one that found no place, or none."""
+    fault, _, rest = text.partition(" ")
+    code, _, name = rest.partition(" ")
+    return Failure(int(code), name, "", Fault(fault)) if code else None

@@ -156,7 +156,7 @@ class At(IntEnum):
     CELLS = 15  # cells before this are committed
     FOLDED_NS = 16
     LAST_SLOT = 17  # number of the newest fine slot + 1, 0 for none
-    BASE = 18  # which of the two sums since the start is valid
+    BASES = 18  # how often the sums since the start were written: odd ones are the second
     BASE_SLOT = 19  # they hold all fine slots before this number
     BASE_START_NS = 20
     BASE_END_NS = 21

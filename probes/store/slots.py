@@ -115,13 +115,13 @@ class Slots:
         if heirs is not None:
             buckets = moved(Tally(EMPTY.totals, buckets), heirs).buckets
         self._base = Tally(totals, buckets)
-        unused = 1 - self._header[At.BASE]
-        its_totals, its_buckets = self._bases[unused]
+        count = self._header[At.BASES] + 1
+        its_totals, its_buckets = self._bases[count % 2]
         its_totals["requests"] = 0
         its_totals[totals["cell"]] = totals
         its_buckets[: len(buckets)] = buckets
         self._header[At.BASE_BUCKETS] = len(buckets)
-        self._header[At.BASE] = unused
+        self._header[At.BASES] = count
 
     def _squeezed(self, whole: Tally, room: int) -> Tally:
         """`whole` in `room` bytes at most: where that is too few, rare cells are counted as their "other" cells."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.store.histogram import SUB_BUCKETS, lower, middle
+from probes.store.histogram import SUB_BUCKETS, middle
 from probes.store.layout import BUCKET, BUCKETS, LONG_BUCKET, STATUSES, TOTALS, Flag, Records
 
 Numbers = NDArray[np.int64]
@@ -23,8 +23,7 @@ _MIDDLES = np.array([middle(bucket) for bucket in range(BUCKETS - SUB_BUCKETS)],
 BANDS_NS = tuple(round(10 ** (3 + band / 4)) for band in range(32))
 """Where the bands of a heatmap begin: four to each factor of ten, from 1 µs on; the first takes what is shorter."""
 
-_BAND_OF_BUCKET = np.searchsorted(np.array(BANDS_NS), [lower(b) for b in range(BUCKETS - SUB_BUCKETS)], "right") - 1
-_BAND_OF_BUCKET[_BAND_OF_BUCKET < 0] = 0
+_BAND_OF_BUCKET = np.maximum(np.searchsorted(np.array(BANDS_NS), _MIDDLES, "right") - 1, 0)
 
 
 class Tally(NamedTuple):

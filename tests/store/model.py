@@ -77,8 +77,8 @@ class Model:
         self._slots.append(Slot(number, self._folded_ns, now_ns, self._unfolded))
         self._unfolded, self._folded_ns = [], now_ns
 
-    def set_inflight(self, sessions: list[Session], now_ns: int) -> None:
-        self._waiting, self._waiting_ns = sessions, now_ns
+    def set_inflight(self, sessions: Sequence[Session], now_ns: int) -> None:
+        self._waiting, self._waiting_ns = list(sessions), now_ns
 
     def set_facts(self, facts: Facts) -> None:
         self._facts = facts

@@ -8,12 +8,12 @@ read by the real protocols: a session's record decodes. The same seed gives the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from random import Random
 from struct import pack
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 
@@ -21,7 +21,9 @@ from probes.protocols.interface import WireProtocol
 from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
 from probes.records import Address, Connection, Head, Process, Reply, Request, Session, Side, Status, Times
+from probes.store.reader import Reader
 from probes.store.view import Facts, ProcessFacts, Visibility
+from probes.store.writer import Writer
 from tests.store.model import Model
 from tests.unit import kafka_messages
 
@@ -56,17 +58,45 @@ class Load:
     later: dict[str, Any] | None = None
 
 
-def synthetic_view(seconds: int = 150, *, seed: int = 1, scale: float = 1.0) -> Model:
-    """A view of the traffic of that many seconds, and of what waits at their end (`START_NS` + `seconds`)."""
-    traffic, model = Traffic(seed, scale=scale), Model(START_NS)
+class Feed(NamedTuple):
+    """Where traffic goes."""
+
+    session: Callable[[Session], None]
+    fold: Callable[[int], None]
+    inflight: Callable[[Sequence[Session], int], None]
+    facts: Callable[[Facts], None]
+
+
+def into(writer: Writer) -> Feed:
+    return Feed(writer.session, writer.fold, writer.inflight, writer.facts)
+
+
+def into_model(model: Model) -> Feed:
+    return Feed(model.add, model.fold, model.set_inflight, model.set_facts)
+
+
+def feed(to: Feed, seconds: int, *, seed: int = 1, scale: float = 1.0) -> Traffic:
+    """Gives `to` the traffic of that many seconds, and what waits at their end."""
+    traffic = Traffic(seed, scale=scale)
+    now_ns = START_NS
     for second in range(1, seconds + 1):
         now_ns = START_NS + second * SECOND
         for session in traffic.second(now_ns):
-            model.add(session)
-        model.fold(now_ns)
-    model.set_inflight(traffic.waiting(now_ns), now_ns)
-    model.set_facts(traffic.facts(now_ns))
-    return model
+            to.session(session)
+        to.fold(now_ns)
+    to.inflight(traffic.waiting(now_ns), now_ns)
+    to.facts(traffic.facts(now_ns))
+    return traffic
+
+
+def synthetic_view(seconds: int = 150, *, seed: int = 1, scale: float = 1.0) -> Reader:
+    """A view of the traffic of that many seconds, and of what waits at their end (`START_NS` + `seconds`)."""
+    writer = Writer(16 << 20, START_NS)
+    feed(into(writer), seconds, seed=seed, scale=scale)
+    try:
+        return Reader(writer.fd)
+    finally:
+        writer.close()
 
 
 def mongo(document: dict[str, Any], *, request_id: int = 17, response_to: int = 0, flags: int = 0) -> bytes:
