@@ -133,7 +133,7 @@ class Dashboard(TerminalApp):
 
     def _ask(self, panel: Panel) -> None:
         view, now_ns = (self._frozen, self._frozen.frozen_ns) if self._frozen else (self._view, self._now())
-        drill = self._place.drill if panel is self._panel else ()
+        drill = next((each.drill for each in (self._place, *reversed(self._trail)) if each.ident == panel.ident), ())
         try:
             panel.show(view, self._window, tuple(dict.fromkeys((*self._filter, *drill))), now_ns)
         except FilterError as error:
@@ -264,7 +264,12 @@ def _runs(pid: int) -> bool:
 
 
 def run(
-    view: View, *, protocols: Mapping[str, WireProtocol], literals: bool = False, filter_text: str = ""
+    view: View,
+    *,
+    protocols: Mapping[str, WireProtocol],
+    literals: bool = False,
+    filter_text: str = "",
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> ExitCode:
     """Show `view` on this terminal until somebody quits, SIGTERM or SIGHUP. Restores the terminal whatever happens.
 
@@ -273,7 +278,7 @@ def run(
     """
     charset = encoding(os.environ)
     glyphs.use(glyphs.suitable(charset, os.environ))
-    app = Dashboard(view, protocols=protocols, literals=literals, filter_text=filter_text)
+    app = Dashboard(view, protocols=protocols, literals=literals, filter_text=filter_text, clock=clock)
     app.keep_encodable(charset)
     app.run(mouse=False)  # the terminal's own selection goes on working, and the wheel moves the cursor
     if app.crash is None:

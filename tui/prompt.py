@@ -57,6 +57,9 @@ class FieldSuggester(Suggester):
 
 
 class FilterInput(Input):
+    """The line to write in."""
+
+    DEFAULT_CSS = "FilterInput { width: 1fr; }"
     BINDINGS = bindings("filter")
 
     def action_cancel(self) -> None:
@@ -72,7 +75,6 @@ class Prompt(Vertical):
     Prompt Horizontal { height: 1; }
     Prompt #slash { width: 3; }
     Prompt #where { display: none; }
-    Prompt FilterInput { border: none; height: 1; padding: 0; background: ansi_default; width: 1fr; }
     Prompt #wrong { display: none; }
     Prompt.-wrong #wrong { display: block; }
     Prompt.-still FilterInput { display: none; }
@@ -91,7 +93,7 @@ class Prompt(Vertical):
         with Horizontal():
             yield TextLines(id="slash")
             yield TextLines(id="where")
-            yield FilterInput(id="filter", suggester=FieldSuggester(), select_on_focus=False)
+            yield FilterInput(id="filter", suggester=FieldSuggester(), select_on_focus=False, compact=True)
         yield TextLines(id="wrong")
 
     def on_mount(self) -> None:

