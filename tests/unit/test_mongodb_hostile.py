@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb import MongoDB
 from probes.protocols.mongodb.cursors import WaitingCursors
-from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
+from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest, open_message
 from probes.protocols.mongodb.replies import read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.records import Head
@@ -207,10 +207,11 @@ def test_the_short_way_says_what_the_long_one_says(
     document = {name: value, **{key: item for key, item in before.items() if key not in (name, "$db")}}
     document["$db"] = database
     document |= {key: item for key, item in after.items() if key not in document}
-    for data in (op_msg(kind0(document), flags=flags), op_msg(kind0(document), kind1("documents", [{}]), flags=flags)):
+    alone = op_msg(kind0(document), flags=flags)
+    for data in (alone, compressed(alone, 2), op_msg(kind0(document), kind1("documents", [{}]), flags=flags)):
         protocol = MongoDB()
         request = protocol.request(head(data), protocol.memory(CONNECTION))
-        long_way = read_request(head(data), Memory(), WaitingCursors())
+        long_way = read_request(open_message(head(data)), Memory(), WaitingCursors())
         assert isinstance(request, MongoRequest)
         assert request.command.database == database
         request.plain = long_way.plain  # the long way leaves plain replies to itself
@@ -218,17 +219,22 @@ def test_the_short_way_says_what_the_long_one_says(
 
 
 @given(DOCUMENTS, st.sampled_from([1.0, 0.0, 1, None]), DOCUMENTS, st.integers(21, 3000), st.integers(0, 600))
+@example({}, 1.0, {"writeErrors": {"": []}, "writeConcernError": [1]}, 3000, 0)
 def test_so_it_does_of_replies(before: dict[str, Any], ok: Any, after: dict[str, Any], cut: int, tail: int) -> None:
     cursor = {"cursor": {"firstBatch": [before, after] * 4, "id": Int64(5), "ns": "a.b"}}
     for document in (before, cursor, {"n": 1, **before}):
         whole = {key: value for key, value in document.items() if key != "ok"}
         whole |= {"ok": ok} | {key: value for key, value in after.items() if key not in (*whole, "ok")}
         data = answer(whole)
-        for given_head in (head(data), head(data, min(cut, len(data)), tail=min(tail, len(data)))):
+        for given_head in (
+            head(data),
+            head(compressed(data, 2)),
+            head(data, min(cut, len(data)), tail=min(tail, len(data))),
+        ):
             if len(given_head.data) < 25:
                 continue
             reply = MongoDB().reply(given_head, FIND, None)
-            long_way = read_reply(given_head, FIND, WaitingCursors())
+            long_way = read_reply(open_message(given_head), FIND, WaitingCursors())
             assert isinstance(reply, MongoReply)
             assert reply.cursor_id in (None, long_way.cursor_id)  # the short way may leave it to the record
             long_way.cursor_id = reply.cursor_id

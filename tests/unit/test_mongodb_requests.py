@@ -114,6 +114,12 @@ CASES: dict[str, tuple[bytes, str, str, bool]] = {
         "shop.orders",
         True,
     ),
+    "OP_QUERY wrapped the other way": (
+        op_query("shop.$cmd", {"$readPreference": {}, "$query": {"distinct": "orders", "key": "a"}}),
+        "distinct",
+        "shop.orders",
+        True,
+    ),
     "OP_INSERT": (
         message(2002, struct.pack("<i", 1) + NAMESPACE + bson.encode({"_id": 1})),
         "insert",
@@ -282,6 +288,7 @@ class TestLongPolls:
         "opener",
         [
             {"find": "oplog", "tailable": True, "awaitData": True, "$db": "shop"},
+            {"find": "oplog.rs", "tailable": True, "awaitData": True, "$db": "local"},
             {"aggregate": 1, "pipeline": [{"$changeStream": {}}], "cursor": {}, "$db": "shop"},
         ],
     )
@@ -369,6 +376,7 @@ def test_what_a_client_said_of_itself_goes_with_its_requests() -> None:
         message(2012, struct.pack("<iiB", 2012, 20, 0)),
         message(2012, struct.pack("<iiB", 2013, -1, 0)),
         op_msg(kind0({})),
+        op_msg(kind0({"": "orders", "$db": "shop"})),
         op_msg(kind0({"ping": 1}), flags=4),
         op_msg(kind1("documents", [])),
         op_msg(kind0({"ping": 1}), kind0({"ping": 1})),

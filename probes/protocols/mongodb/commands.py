@@ -41,6 +41,7 @@ _ROLES = {
         "getnonce",
         "saslcontinue",
         "saslstart",
+        "setparameter",
         "updateuser",
         "usersinfo",
     ),

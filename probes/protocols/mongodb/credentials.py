@@ -15,6 +15,7 @@ from probes.protocols.mongodb.wire import HEADER_BYTES
 
 _SECRET_KEYS = frozenset(
     {b"payload", b"pwd", b"password", b"key", b"nonce", b"credentials", b"storedkey", b"serverkey", b"salt"}
+    | {b"ldapquerypassword"}
 )
 _MAX_DEPTH = 32
 

@@ -6,6 +6,7 @@ Of a document that was cut, or that BSON's decoder refuses, every element is giv
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import bson
@@ -160,22 +161,19 @@ def _to_json(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _salvage(document: Document, depth: int) -> dict[str, Any]:
-    """Every element of `document` that can be decoded."""
+    """Every element of `document` that can be decoded, one by one."""
     value: dict[str, Any] = {}
     try:
         for element in elements(document):
-            key = element.key.decode("utf-8", "replace")
             nested = document.nested(element)
-            if element.whole:
-                single = document.data[element.at : element.end]
-                try:
-                    value |= bson.decode(INT32.pack(len(single) + MIN_DOCUMENT_BYTES) + single + b"\0", _CODEC)
-                    continue
-                except _UNDECODABLE:
-                    pass
             if nested is not None and depth < _MAX_DEPTH:
                 inner = _salvage(nested, depth + 1)
+                key = element.key.decode("utf-8", "replace")
                 value[key] = list(inner.values()) if element.type == ARRAY else inner
+            elif nested is None and element.whole:
+                single = document.data[element.at : element.end]
+                with suppress(*_UNDECODABLE):
+                    value |= bson.decode(INT32.pack(len(single) + MIN_DOCUMENT_BYTES) + single + b"\0", _CODEC)
     except ProtocolError:
         pass
     return value

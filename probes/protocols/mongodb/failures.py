@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.documents import (
+    ARRAY,
+    DOCUMENT,
     NUMERIC,
     Document,
     Element,
@@ -101,7 +103,7 @@ def all_errors(document: Document) -> list[WriteError | Failure]:
 
 
 def _entries(document: Document, element: Element | None, index: bytes, *, failed_only: bool) -> Iterator[WriteError]:
-    array = document.nested(element)
+    array = document.nested(element) if element is not None and element.type == ARRAY else None
     if array is None:
         return
     try:
@@ -119,5 +121,5 @@ def _entries(document: Document, element: Element | None, index: bytes, *, faile
 
 def _status(document: Document, element: Element | None) -> Failure | None:
     """A document {code, codeName, errmsg} as a failure."""
-    status = document.nested(element)
+    status = document.nested(element) if element is not None and element.type == DOCUMENT else None
     return None if status is None else status_of(find_fields(status, FIELDS), b"errmsg")

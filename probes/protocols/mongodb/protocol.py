@@ -17,7 +17,7 @@ from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
 from probes.protocols.mongodb.identify import identify
-from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
+from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest, open_message
 from probes.protocols.mongodb.replies import read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
@@ -90,7 +90,15 @@ class MongoDB:
 
     def request(self, head: Head, memory: Any) -> Request:
         """The request that `head` begins. Raises ProtocolError."""
-        return self._short_request(head.data, memory) or read_request(head, memory, self._waiting)
+        request = self._short_request(head.data, memory)
+        if request is not None:
+            return request
+        message = open_message(head)
+        request = self._short_request(message.data, memory) if message.compressor else None
+        if request is None:
+            return read_request(message, memory, self._waiting)
+        request.data, request.compressor = message.captured, message.compressor
+        return request
 
     def _short_request(self, data: bytes, memory: Memory) -> MongoRequest | None:
         """The request where it is one of the usual kind, with a body that is all there."""
@@ -155,52 +163,57 @@ class MongoDB:
     def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
         """The reply that `head` begins. Raises ProtocolError."""
         known = request if isinstance(request, MongoRequest) else None
-        if known is not None and known.plain:
-            reply = self._short_reply(head)
-            if reply is not None:
-                return reply
-        return read_reply(head, known, self._waiting)
-
-    def _short_reply(self, head: Head) -> MongoReply | None:
-        """The reply where it is one of the usual kind, `ok: 1` and no errors, and that is to be seen."""
-        data = head.data
-        try:
-            length, id, _, opcode, flags, kind, size = _unpack(data)
-            if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or size + _DOCUMENT_AT != length:
-                return None
-            at = _ELEMENTS_AT
-            if data.startswith(_CURSOR, at):
-                # The one long element of a good answer: step over it.
-                at = _CURSOR_AT + max(_int32(data, _CURSOR_AT)[0], MIN_DOCUMENT_BYTES)
-        except error:
-            return None
-        visible, cursor_id = data, None
-        if len(data) != length:
-            if at <= len(data):
-                return None
-            # What follows the cursor is in the tail, or nowhere.
-            visible, base = head.tail, length - len(head.tail)
-            at -= base
-            if (at < 0 and visible) or base <= len(data):
-                return None
-            cursor_id = _cursor_id(data, visible, base)
-            length -= base
-        if visible and _ok_match(visible, at, length - 1) is None:
-            return None
-        if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible:
-            return None
-        return MongoReply(
-            id,
-            data,
-            continues=bool(flags & MORE_TO_COME),
-            truncated=visible is not data,
-            flags=flags,
-            cursor_id=cursor_id,
-        )
+        plain = known is not None and known.plain
+        reply = _short_reply(head.data, head.tail) if plain else None
+        if reply is not None:
+            return reply
+        message = open_message(head)
+        reply = _short_reply(message.data, b"") if plain and message.compressor else None
+        if reply is None:
+            return read_reply(message, known, self._waiting)
+        reply.data, reply.compressor = message.captured, message.compressor
+        return reply
 
     def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
-        """The session record's object `mongodb` (DESIGN section 6); and `error`, `request`, `response`."""
+        """The session record's object `mongodb`; and `error`, `request`, `response`, which are no part of it."""
         return describe(session, literals=literals)
+
+
+def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
+    """The reply where it is one of the usual kind, `ok: 1` and no errors, and that is to be seen."""
+    try:
+        length, id, _, opcode, flags, kind, size = _unpack(data)
+        if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or size + _DOCUMENT_AT != length:
+            return None
+        at = _ELEMENTS_AT
+        if data.startswith(_CURSOR, at):
+            # The one long element of a good answer: step over it.
+            at = _CURSOR_AT + max(_int32(data, _CURSOR_AT)[0], MIN_DOCUMENT_BYTES)
+    except error:
+        return None
+    visible, cursor_id = data, None
+    if len(data) != length:
+        if at <= len(data):
+            return None
+        # What follows the cursor is in the tail, or nowhere.
+        visible, base = tail, length - len(tail)
+        at -= base
+        if (at < 0 and visible) or base <= len(data):
+            return None
+        cursor_id = _cursor_id(data, visible, base)
+        length -= base
+    if visible and _ok_match(visible, at, length - 1) is None:
+        return None
+    if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible:
+        return None
+    return MongoReply(
+        id,
+        data,
+        continues=bool(flags & MORE_TO_COME),
+        truncated=visible is not data,
+        flags=flags,
+        cursor_id=cursor_id,
+    )
 
 
 def _cursor_id(data: bytes, tail: bytes, base: int) -> int | None:

@@ -1,8 +1,8 @@
 """Replies: what they say went wrong, and which cursor they open.
 
-In: the head of a message that a server sent, and the request it answers where that was seen. Out: a `MongoReply`, its
-data without credentials. Errors stand at the beginning of a reply, so a cut one shows them; one that shows neither `ok`
-nor an error counts as a success, and as truncated. Raises ProtocolError where the bytes are no reply.
+In: a message that a server sent, as far as it was captured, and the request it answers where that was seen. Out: a
+`MongoReply`, its data without credentials. Errors stand at the beginning of a reply, so a cut one shows them; one that
+shows neither `ok` nor an error is a success, and truncated. Raises ProtocolError where the bytes are no reply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from probes.protocols.mongodb.documents import (
 )
 from probes.protocols.mongodb.errors import CURSOR_NOT_FOUND_CODE, failure_of
 from probes.protocols.mongodb.failures import FIELDS, read_failure, read_failure_elsewhere, read_ok, status_of
-from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest
 from probes.protocols.mongodb.sections import read_sections
 from probes.protocols.mongodb.wire import (
     CURSOR_NOT_FOUND,
@@ -37,15 +37,14 @@ from probes.protocols.mongodb.wire import (
     QUERY_FAILURE,
     REPLY_OPCODES,
 )
-from probes.records import Failure, Head
+from probes.records import Failure
 
 OP_REPLY_HEADER = Struct("<iqii")  # responseFlags, cursorID, startingFrom, numberReturned
 OP_REPLY_DOCUMENTS_AT = HEADER_BYTES + OP_REPLY_HEADER.size
 
 
-def read_reply(head: Head, request: MongoRequest | None, waiting: WaitingCursors) -> MongoReply:
-    """The reply that `head` begins. Raises ProtocolError."""
-    message = open_message(head)
+def read_reply(message: Message, request: MongoRequest | None, waiting: WaitingCursors) -> MongoReply:
+    """The reply that `message` is. Raises ProtocolError."""
     reply = MongoReply(
         message.id,
         message.data[:HEADER_BYTES],
@@ -65,7 +64,8 @@ def read_reply(head: Head, request: MongoRequest | None, waiting: WaitingCursors
         _op_commandreply(reply, message, request)
     if message.compressor:
         # Compressed bytes cannot be overwritten in part.
-        reply.data = message.captured if reply.data == message.data else message.captured[:HEADER_BYTES]
+        clean = reply.data == message.data and (request is None or request.command.role is not Role.SECRET)
+        reply.data = message.captured if clean else message.captured[:HEADER_BYTES]
     if len(reply.data) == HEADER_BYTES:
         reply.truncated = True  # what the record would read from it is not there
     if request is not None:

@@ -1,8 +1,8 @@
 """Requests, of every opcode and however little of them is visible.
 
-In: the head of a message that a client sent. Out: a `MongoRequest`, its data without credentials. A field that the head
-was too short for is missing, and the request says it is truncated. Raises ProtocolError where not even the operation is
-to be seen, or where the bytes are no request.
+In: a message that a client sent, as far as it was captured. Out: a `MongoRequest`, its data without credentials. A
+field that was cut away is missing, and the request says it is truncated. Raises ProtocolError where not even the
+operation is to be seen, or where the bytes are no request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from probes.protocols.mongodb.commands import Command, Role, command_of, on_name
 from probes.protocols.mongodb.credentials import SPECULATIVE, redact
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.documents import (
-    DOCUMENT,
     STRING,
     Document,
     Element,
@@ -22,7 +21,7 @@ from probes.protocols.mongodb.documents import (
     find_fields,
     open_document,
 )
-from probes.protocols.mongodb.messages import Client, Memory, Message, MongoRequest, open_message
+from probes.protocols.mongodb.messages import Client, Memory, Message, MongoRequest
 from probes.protocols.mongodb.sections import Sections, read_sections
 from probes.protocols.mongodb.wire import (
     AFTER_NAMESPACE,
@@ -43,7 +42,6 @@ from probes.protocols.mongodb.wire import (
     OP_RESERVED,
     OP_UPDATE,
 )
-from probes.records import Head
 
 LEGACY_NAMES = {
     OP_UPDATE: "update",
@@ -66,7 +64,17 @@ _SEQUENCE_COMMANDS = {
     b"nsInfo": "bulkWrite",
 }
 _FIELDS = frozenset(
-    {b"$db", b"collection", b"maxTimeMS", b"maxAwaitTimeMS", b"tailable", b"awaitData", b"pipeline", b"client"}
+    {
+        b"$db",
+        b"$query",
+        b"collection",
+        b"maxTimeMS",
+        b"maxAwaitTimeMS",
+        b"tailable",
+        b"awaitData",
+        b"pipeline",
+        b"client",
+    }
 )
 
 
@@ -82,9 +90,8 @@ class _Body(NamedTuple):
         return self.first.key.decode("utf-8", "replace")
 
 
-def read_request(head: Head, memory: Memory, waiting: WaitingCursors) -> MongoRequest:
-    """The request that `head` begins. Raises ProtocolError."""
-    message = open_message(head)
+def read_request(message: Message, memory: Memory, waiting: WaitingCursors) -> MongoRequest:
+    """The request that `message` is. Raises ProtocolError."""
     if message.sealed:
         request = _request(message, on_namespace("compressed", "", "", Role.UNSEEN))
     elif message.opcode == OP_MSG:
@@ -101,7 +108,8 @@ def read_request(head: Head, memory: Memory, waiting: WaitingCursors) -> MongoRe
         request.data = message.captured[:HEADER_BYTES]
     elif message.compressor:
         # Compressed bytes cannot be overwritten in part.
-        request.data = message.captured if request.data == message.data else message.captured[:HEADER_BYTES]
+        clean = request.data == message.data and request.command.role is not Role.SECRET
+        request.data = message.captured if clean else message.captured[:HEADER_BYTES]
     request.client = memory.client
     request.plain = request.command.role in (Role.PLAIN, Role.FIND, Role.AGGREGATE) and not request.waits
     return request
@@ -145,15 +153,15 @@ def _op_msg(message: Message, memory: Memory, waiting: WaitingCursors) -> MongoR
 def _op_msg_without_body(message: Message, sections: Sections) -> MongoRequest:
     """The documents came first and the body was not captured: it might say anything, so nothing is kept of them."""
     if not sections.sequences:
-        raise ProtocolError("cut before the command")
+        raise ProtocolError("no command to be seen")
     name = _SEQUENCE_COMMANDS.get(sections.sequences[0].identifier, "unknown")
     return _request(message, on_namespace(name, "", "", Role.UNSEEN))
 
 
 def _read_body(document: Document) -> _Body | None:
-    """None where not even the command's name is visible."""
+    """None where no command's name is visible."""
     fields = find_fields(document, _FIELDS)
-    return _Body(document, fields.first, fields) if fields.first is not None else None
+    return _Body(document, fields.first, fields) if fields.first is not None and fields.first.key else None
 
 
 def _database(body: _Body) -> str:
@@ -196,17 +204,16 @@ def _authenticates(command: Command, data: bytes) -> bool:
 def _note(request: MongoRequest, body: _Body, memory: Memory, waiting: WaitingCursors) -> None:
     """What a command's further fields say about this request, its cursor and its client."""
     fields = body.fields
-    match request.command.role:
-        case Role.HELLO:
-            # The server answers when its topology changes, at the latest after this time.
-            request.long_poll = b"maxAwaitTimeMS" in fields
-            memory.client = _client(body) or memory.client
-        case Role.FIND | Role.AGGREGATE:
-            request.waits = _opens_waiting_cursor(body)
-        case _ if body.name.lower() == "getmore":
-            request.cursor_id = body.first.integer()
-            # The server takes maxTimeMS only for a cursor that waits for data.
-            request.long_poll = b"maxTimeMS" in fields or request.cursor_id in waiting
+    if request.command.role is Role.HELLO:
+        # The server answers when its topology changes, at the latest after this time.
+        request.long_poll = b"maxAwaitTimeMS" in fields
+        memory.client = _client(body) or memory.client
+    elif body.name.lower() == "getmore":
+        request.cursor_id = body.first.integer()
+        # The server takes maxTimeMS only for a cursor that waits for data.
+        request.long_poll = b"maxTimeMS" in fields or request.cursor_id in waiting
+    else:
+        request.waits = _opens_waiting_cursor(body)
 
 
 def _opens_waiting_cursor(body: _Body) -> bool:
@@ -274,7 +281,7 @@ def _op_query(message: Message, memory: Memory, waiting: WaitingCursors) -> Mong
     else:
         body = _unwrapped(_read_body(document))
         if body is None:
-            raise ProtocolError("cut before the command")
+            raise ProtocolError("no command to be seen")
         command = _command(body, database)
         request = _request(message, command)
         request.truncated = not body.fields.complete
@@ -287,10 +294,11 @@ def _op_query(message: Message, memory: Memory, waiting: WaitingCursors) -> Mong
 
 
 def _unwrapped(body: _Body | None) -> _Body | None:
-    """The command within `{$query: command, $readPreference: …}`, as mongos is sent it."""
-    if body is None or body.first.key not in (b"$query", b"query") or body.first.type != DOCUMENT:
+    """The command within `{$query: command, $readPreference: …}`, as mongos is sent it, in any order."""
+    if body is None or not (body.first.key.startswith(b"$") or body.first.key == b"query"):
         return body
-    inner = body.document.nested(body.first)
+    wrapped = body.fields.get(b"$query", body.first)
+    inner = body.document.nested(wrapped) if wrapped.key in (b"$query", b"query") else None
     return _read_body(inner) if inner is not None else None
 
 
