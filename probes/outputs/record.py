@@ -134,13 +134,14 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
     record["status"] = str(session.status)
 
     failure = reply.failure if reply is not None else None
-    if failure is not None:
+    told = failure is not None and failure.code != 0  # 0: the code was cut away, and with it whose fault it is
+    if failure is not None and told:
         record["error_code"] = failure.code
         if failure.name:
             record["error_name"] = failure.name
     if "error" in lifted:
         record["error"] = lifted["error"]
-    if failure is not None:
+    if failure is not None and told:
         record["error_side"] = str(failure.fault)
 
     long_poll = request is not None and request.long_poll

@@ -170,6 +170,15 @@ def test_an_error_without_a_name_has_none() -> None:
     assert line["error_side"] == "server"
 
 
+def test_an_error_whose_code_was_cut_away_has_neither_code_nor_side() -> None:
+    session = duplicate_key()
+    assert session.reply is not None
+    session.reply.failure = Failure(0, "")
+    line = record(session)
+    assert line["status"] == "error"
+    assert not {"error_code", "error_name", "error_side"} & set(line)
+
+
 def test_numbers_that_would_be_rounded_are_strings() -> None:
     own = {"big": 2**53 + 1, "small": -(2**53) - 1, "fits": 2**53, "nan": float("nan"), "list": [2**60], "flag": True}
     assert record(find(), **own)["mongodb"] == {
