@@ -1,11 +1,14 @@
-# sudo make setup   install what l7top needs on this machine; then .venv/bin/l7top is the command
-# sudo make test    the same for developers, then the linters and all tests, real servers included
-# sudo make bench   measure what tracing costs (takes minutes)
+# sudo make setup         install what l7top needs on this machine; then .venv/bin/l7top is the command
+# sudo make demo          the dashboard on real servers with lively traffic; nothing of them stays
+# sudo make live          the dashboard on this host as it is
+# sudo make test          setup for developers, then the linters and all tests, real servers included
+# sudo make bench         measure what tracing costs (takes minutes)
+# sudo make screenshots   all pictures in screenshots/, taken in the demo (takes minutes)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help setup test bench root packages tracefs
+.PHONY: help setup demo live test bench screenshots root packages tracefs
 
 PYTHON := /usr/bin/python3
 
@@ -14,16 +17,23 @@ has_module = $(shell $(PYTHON) -c 'import importlib.util as u; print(u.find_spec
 PACKAGES = \
   $(if $(call has_module,bcc),,python3-bpfcc) \
   $(if $(call has_module,ensurepip),,python3-venv)
-TEST_PACKAGES = \
+SERVER_PACKAGES = $(if $(shell /sbin/ldconfig -p | grep libcurl.so.4),,libcurl4)
+TEST_PACKAGES = $(SERVER_PACKAGES) \
   $(if $(shell command -v tcpdump),,tcpdump) \
   $(if $(shell command -v javac),,default-jdk-headless) \
-  $(if $(shell command -v mvn),,maven) \
-  $(if $(shell /sbin/ldconfig -p | grep libcurl.so.4),,libcurl4)
-WANTED = $(strip $(PACKAGES) $(if $(filter test bench,$(MAKECMDGOALS)),$(TEST_PACKAGES)))
+  $(if $(shell command -v mvn),,maven)
+PICTURE_PACKAGES = \
+  $(if $(shell command -v rsvg-convert),,librsvg2-bin) \
+  $(if $(wildcard /usr/share/fonts/truetype/firacode),,fonts-firacode) \
+  $(if $(wildcard /usr/share/fonts/truetype/ancient-scripts),,fonts-symbola)
+WANTED = $(strip $(PACKAGES) \
+  $(if $(filter test bench,$(MAKECMDGOALS)),$(TEST_PACKAGES)) \
+  $(if $(filter demo screenshots,$(MAKECMDGOALS)),$(SERVER_PACKAGES)) \
+  $(if $(filter screenshots,$(MAKECMDGOALS)),$(PICTURE_PACKAGES)))
 
 # What is made here belongs to whoever called sudo, else to the owner of the checkout.
 OWNER := $(or $(SUDO_UID),$(shell stat -c %u .)):$(or $(SUDO_GID),$(shell stat -c %g .))
-MADE_HERE := .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+MADE_HERE := .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache screenshots *.egg-info
 give_back = for made in $(MADE_HERE) $$(find probes tui tests -name __pycache__); do \
   [ ! -e "$$made" ] || chown -hR $(OWNER) "$$made"; done
 
@@ -31,6 +41,15 @@ help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
 
 setup: tracefs .venv/setup
+
+# Neither needs tracefs to be mounted: the collector's compiler mounts it for itself alone.
+demo: .venv/setup-demo
+	@trap '$(give_back)' EXIT
+	.venv/bin/python -m tests.demo
+
+live: .venv/setup
+	@trap '$(give_back)' EXIT
+	.venv/bin/l7top
 
 test: tracefs .venv/setup-dev
 	@trap '$(give_back)' EXIT
@@ -43,6 +62,10 @@ test: tracefs .venv/setup-dev
 bench: tracefs .venv/setup-dev
 	@trap '$(give_back)' EXIT
 	.venv/bin/python -m tests.benchmarks
+
+screenshots: .venv/setup-demo
+	@trap '$(give_back)' EXIT
+	.venv/bin/python -m tests.demo.screenshots screenshots
 
 root:
 	@$(if $(filter-out 0,$(shell id -u)),$(error this needs root: sudo make $(MAKECMDGOALS)))
@@ -61,9 +84,9 @@ tracefs: | root
 	mount -t tracefs tracefs /sys/kernel/tracing || echo "This kernel or container refuses: no live probes here." >&2
 
 # The distribution's Python, for its BCC is no package of PyPI.
-.venv/setup .venv/setup-dev: pyproject.toml | packages
+.venv/setup .venv/setup-demo .venv/setup-dev: pyproject.toml | packages
 	@trap '$(give_back)' EXIT
 	echo "Installing l7top and its Python packages into .venv"
 	$(PYTHON) -m venv --system-site-packages .venv
-	.venv/bin/pip install -q -e '.$(if $(findstring dev,$@),[dev])'
-	touch .venv/setup $@
+	.venv/bin/pip install -q -e '.$(patsubst -%,[%],$(@:.venv/setup%=%))'
+	touch .venv/setup $(if $(findstring dev,$@),.venv/setup-demo) $@

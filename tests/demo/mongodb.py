@@ -26,6 +26,7 @@ ORDERS, LINES, PRODUCTS, ACCOUNTS = 5_000, 60_000, 500, 10
 STATES = ("new", "paid", "packed", "sent")
 HANGING_S = 60.0
 HANGING_FROM_S = (4.0, 9.0, 15.0)  # so that one of them begins when somebody looks
+CAMPAIGN_AFTER_S = 80.0
 SERVER_OPTIONS = ("--setParameter", "transactionLifetimeLimitSeconds=86400")  # for the job that never ends its own
 
 
@@ -145,7 +146,14 @@ def billing(client: Client) -> None:
         keep_doing((3, lambda: accounts.find_one({"_id": random.randrange(2, ACCOUNTS)})))
 
 
-JOBS = {job.__name__: job for job in (storefront, reports, imports, auditor, billing)}
+def campaign(client: Client) -> None:
+    """Begins when everything has found its pace, and looks for what no index helps to find."""
+    orders = client["shop"]["orders"]
+    time.sleep(CAMPAIGN_AFTER_S)
+    keep_doing((25, lambda: list(orders.find({"total": random.randrange(10_000)}))))
+
+
+JOBS = {job.__name__: job for job in (storefront, reports, imports, auditor, billing, campaign)}
 
 
 def main() -> None:
