@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import table
 from probes.protocols.kafka.batches import record_count
 from probes.protocols.kafka.failures import without_literals
@@ -85,7 +86,10 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
 def _read_request(request: KafkaRequest) -> Walk | None:
     this = kind(request.api_key, request.version or 0, "request")
     total = _total(request.data)
-    body = client_id_end(request.data, total) if this.has_client_id else CLIENT_ID
+    try:
+        body = client_id_end(request.data, total) if this.has_client_id else CLIENT_ID
+    except ProtocolError:  # the length that the message states is not its own
+        return None
     return this.read(request.data, body, total)
 
 
