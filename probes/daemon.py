@@ -42,6 +42,7 @@ def _run() -> ExitCode:
     channel = socket.socket(fileno=os.dup(0))
     told = json.loads(channel.recv(ORDER_BYTES))
     privileges.die_with(told["parent"], signal.SIGKILL)
+    privileges.die_first()
     _collect(channel, _options(told["options"]))
     return ExitCode.OK
 
@@ -58,6 +59,7 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
 
     feeding = Feeding(options)
     with headless.Stop() as stop, closing(Collector(options, feeding.ended)) as capture:
+        privileges.run_last()
         privileges.keep_only(_needed())
         store = feeding.begin(capture)
         socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [store])

@@ -23,10 +23,14 @@ _NICE = 5
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def yield_to_others() -> None:
-    """A sick host comes first: the kernel kills this process before others, and lets others run before it."""
+def die_first() -> None:
+    """A sick host comes first: where memory runs out, the kernel kills this process and its children before others."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(_OOM_SCORE_ADJ))
+
+
+def run_last() -> None:
+    """Lets others run before this process and the children that it has from now on."""
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 

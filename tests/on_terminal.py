@@ -19,6 +19,7 @@ from typing import Self
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 30.0
+_ON_AT_FIRST = (7, 25)  # line wrap, the cursor
 
 
 class OnTerminal:
@@ -38,7 +39,7 @@ class OnTerminal:
 
     def __enter__(self) -> Self:
         self.terminal, theirs = pty.openpty()
-        self._is_open = True
+        self.is_open = True
         columns, lines = self._size
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._settings = termios.tcgetattr(theirs)
@@ -90,30 +91,25 @@ class OnTerminal:
         while self.process.poll() is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"it has not ended: {self.shown[-2000:]!r}")
-            if not self._is_open or not self.read(0.02):
+            if not self.is_open or not self.read(0.02):
                 time.sleep(0.02)
-        while self._is_open and select.select([self.terminal], [], [], 0.05)[0] and self.read(0):
-            pass
         return self.process.returncode
 
-    @property
-    def is_as_before(self) -> bool:
-        """Whether the terminal's settings are those from before the command."""
-        return termios.tcgetattr(self.terminal) == self._settings
-
-    @property
-    def modes(self) -> set[int]:
-        """The private modes that were switched on and not off again, as far as they are off at first."""
+    def changed(self) -> list[str]:
+        """What is not as it was before the command: settings, and private modes that were switched and not back."""
+        while select.select([self.terminal], [], [], 0.05)[0] and self.read(0):
+            pass
+        changed = [] if termios.tcgetattr(self.terminal) == self._settings else ["settings"]
         on: set[int] = set()
         for numbers, switch in re.findall(rb"\x1b\[\?([0-9;]+)([hl])", self.shown):
             for mode in map(int, numbers.split(b";")):
-                (on.add if (switch == b"h") != (mode in (7, 25)) else on.discard)(mode)
-        return on
+                (on.add if (switch == b"h") != (mode in _ON_AT_FIRST) else on.discard)(mode)
+        return changed + [f"mode {mode}" for mode in sorted(on)]
 
     def close(self) -> None:
         """Closes the terminal, as a lost connection does."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             os.close(self.terminal)
 
     def __exit__(

@@ -30,8 +30,8 @@ _ASKING = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
 _LOOK_EVERY_S = 0.5  # for a terminal that was closed without a signal
 _GRACE_S = 1.0  # for a process that was asked to end
 
-# Whatever a screen may have switched on: mouse, focus and paste reports, key protocol, the other buffer, no cursor.
-_RESET = b"\x1b[?1000;1002;1003;1004;1006;1015;1016;2004;2048l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m\r\n"
+# Whatever a screen may have changed: mouse, focus and paste reports, key protocol, buffer, line wrap, cursor, colours.
+_RESET = b"\x1b[?1000;1002;1003;1004;1006;1015;1016;2004;2048l\x1b[<u\x1b[?1049l\x1b[?7;25h\x1b[0m\r\n"
 
 
 def run(
@@ -42,9 +42,10 @@ def run(
     screen: Sequence[str] = SCREEN,
 ) -> ExitCode:
     """Shows the dashboard until it is left. Raises Refusal where the collector cannot begin, or one of them died."""
-    privileges.yield_to_others()
+    privileges.die_first()
     headless.narrate("attaching probes …")
     with Background(options, collector) as capture:
+        privileges.run_last()  # only now: whoever starts this is in a hurry
         with _held_signals(), Terminal() as terminal:
             code = _show([*screen, str(capture.store), str(os.getpid()), filter_text], capture, terminal)
         complaint = capture.complaint()

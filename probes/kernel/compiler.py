@@ -1,4 +1,4 @@
-"""The child that compiles: `python -m probes.kernel.compiler`, its standard input a unix socket to the collector.
+"""The child that compiles: `python -m probes.kernel.compiler PARENT`, its standard input a unix socket to that process.
 
 BCC brings LLVM, more than 100 MB of it. So it lives only here: the child takes the knobs as JSON, compiles and loads
 the program, hands over the descriptors of its maps and programs, and exits. A process without BCC then attaches and
@@ -90,7 +90,7 @@ def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[
 
 
 def main() -> int:
-    privileges.die_with(os.getppid(), signal.SIGKILL)
+    privileges.die_with(int(sys.argv[1]), signal.SIGKILL)
     channel = socket.socket(fileno=os.dup(0))
     knobs = json.loads(channel.recv(65536))
     try:

@@ -106,7 +106,8 @@ def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "probes.kernel.compiler"],  # -P: root runs nothing of the working directory
+            # -P: root runs nothing of the working directory
+            [sys.executable, "-P", "-m", "probes.kernel.compiler", str(os.getpid())],
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -28,13 +28,13 @@ def l7top(request: pytest.FixtureRequest) -> Iterator[OnTerminal]:
 
 def leaves_nothing(l7top: OnTerminal, pids: list[int]) -> bool:
     """Whether all processes end soon and the terminal is as it was."""
-    return wait_until_gone(pids, SOON_S) == [] and l7top.is_as_before and not l7top.modes
+    return wait_until_gone(pids, SOON_S) == [] and l7top.changed() == []
 
 
 def started(l7top: OnTerminal) -> list[int]:
     """The processes, once the screen shows what it should."""
     l7top.until(SHOWN)
-    assert not l7top.is_as_before
+    assert l7top.changed() == ["settings", "mode 25", "mode 1049"]
     return [l7top.pid, *descendants(l7top.pid)]
 
 
@@ -121,7 +121,7 @@ def test_a_collector_that_cannot_begin_is_a_sentence(l7top: OnTerminal, code: Ex
     assert l7top.end() == code
     assert l7top.shown.endswith(sentence)
     assert b"\x1b" not in l7top.shown
-    assert l7top.is_as_before
+    assert l7top.changed() == []
 
 
 @pytest.mark.parametrize("l7top", [("attaches for ever", "")], indirect=True)
