@@ -9,6 +9,8 @@ from probes.store.view import View
 from tests.store.synthetic import synthetic_view
 from tui import glyphs
 
+pytest.register_assert_rewrite("tests.tui.screen")
+
 
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -145,7 +145,7 @@ async def test_enter_opens_the_row_under_the_cursor(lively: View) -> None:
 
 async def test_rows_that_the_store_gave_up_say_so() -> None:
     class Evicted(Model):
-        def pick(self, numbers: object) -> tuple[()]:  # type: ignore[override]
+        def pick(self, numbers: object) -> tuple[()]:
             return ()
 
     model, panel = Evicted(START_NS), RequestsPanel()

@@ -62,6 +62,11 @@ class DetailPanel(Panel):
         yield LineTable(COLUMNS, empty="nothing is known of it any more", id="detail-tree")
 
     @property
+    def row(self) -> Row | None:
+        """What is shown."""
+        return self._row
+
+    @property
     def table(self) -> LineTable:
         return self.query_one(LineTable)
 
@@ -162,9 +167,11 @@ class DetailPanel(Panel):
     def _facts(self, row: Row) -> dict[str, Any]:
         """All that is known, as sections of facts."""
         own = {name: value for name, value in self._own.items() if name not in ("error", "request", "response")}
-        truncated = "a field may be missing: a head was cut" if row.truncated else None
-        if self._session is not None and not row.has_heads:
-            truncated = "the messages' heads are no longer kept"
+        note = "a field may be missing: a head was cut" if row.truncated else None
+        if self._session is None:
+            note = "it is no longer kept: these facts are all there is"
+        elif not row.has_heads:
+            note = "the messages' heads are no longer kept"
         sections: dict[str, Any] = {
             "error": _known(
                 {
@@ -180,7 +187,7 @@ class DetailPanel(Panel):
                     "size": _size(row.request_bytes),
                     "id": row.request_id,
                     "opcode": row.opcode,
-                    "note": truncated,
+                    "note": note,
                     "values": None if self._literals else "hidden: --literals shows them",
                 }
             ),

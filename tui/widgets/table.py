@@ -232,9 +232,9 @@ class LineTable(LineWidget, can_focus=True):
     # How it looks.
 
     def line(self, y: int) -> Line:
-        width = self.size.width
-        if self._count > self.page:
-            return (*self._content(y, width - 1), self._thumb(y))
+        width, height = self.size
+        if self._count > height - 1:
+            return (*self._content(y, width - 1), self._thumb(y, max(height - 1, 1)))
         return self._content(y, width)
 
     def _content(self, y: int, width: int) -> Line:
@@ -272,11 +272,10 @@ class LineTable(LineWidget, can_focus=True):
     def _spread(texts: Sequence[str], placed: Sequence[Placed], width: int) -> str:
         return fit((" " * GAP).join(texts), width)
 
-    def _thumb(self, y: int) -> Part:
+    def _thumb(self, y: int, page: int) -> Part:
         """A cell of the scroll bar."""
         if y == 0:
             return Part(" ", "head")
-        page = self.page
         size = max(1, page * page // self._count)
         begin = (page - size) * self._top // max(self._count - page, 1)
         return Part(glyphs().thumb if begin <= y - 1 < begin + size else " ", "quiet")
