@@ -15,7 +15,9 @@ from collections.abc import Iterator
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _BPF, _PERF_EVENT_OPEN = {"x86_64": (321, 298), "aarch64": (280, 241)}.get(platform.machine(), (0, 0))
 
-_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _CREATE, _RAW_TRACEPOINT_OPEN = 1, 2, 3, 4, 0, 17
+_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 1, 2, 3, 4, 0, 5, 17
+_RING_BUFFER = 27  # BPF_MAP_TYPE_RINGBUF
+TRACEPOINT, RAW_TRACEPOINT = 5, 17  # BPF_PROG_TYPE_*
 ANY, NOEXIST = 0, 1  # flags of update
 _ELEMENT = struct.Struct("=IIQQQ")  # map_fd, pad, key, value, flags
 _ATTR_BYTES = 120
@@ -38,7 +40,7 @@ class Map:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        facts = _fdinfo(fd)
+        facts = fdinfo(fd)
         self.key_size = int(facts["key_size"])
         self.value_size = int(facts["value_size"])
         self.max_entries = int(facts["max_entries"])
@@ -91,9 +93,21 @@ class Map:
             attr = _ELEMENT.pack(self.fd, 0, ctypes.addressof(self._key), ctypes.addressof(self._next), 0)
 
 
+def create_map(type: int, key_size: int, value_size: int, max_entries: int, flags: int) -> int:
+    """A new map (BPF_MAP_TYPE_*, sizes in bytes); its descriptor."""
+    return _call(_CREATE, struct.pack("=IIIII", type, key_size, value_size, max_entries, flags))
+
+
 def create_ring_buffer(size: int) -> int:
-    """A BPF ring buffer of `size` bytes (a power of two of pages); its descriptor. For finding out whether it works."""
-    return _call(_CREATE, struct.pack("=IIII", 27, 0, 0, size))
+    """A BPF ring buffer of `size` bytes (a power of two of pages); its descriptor."""
+    return create_map(_RING_BUFFER, 0, 0, size, 0)
+
+
+def load_program(type: int, code: bytes) -> int:
+    """Verifies and loads instructions (BPF_PROG_TYPE_*), under the GPL; the program's descriptor."""
+    instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    places = ctypes.addressof(instructions), ctypes.addressof(licence)
+    return _call(_PROG_LOAD, struct.pack("=IIQQIIQII", type, len(code) // 8, *places, 0, 0, 0, 0, 0))
 
 
 def attach_tracepoint(tracepoint_id: int, program_fd: int) -> int:
@@ -127,7 +141,8 @@ def possible_cpus() -> int:
     return int(last.split("-")[-1]) + 1
 
 
-def _fdinfo(fd: int) -> dict[str, str]:
+def fdinfo(fd: int) -> dict[str, str]:
+    """What the kernel tells of a map or program of this process."""
     with open(f"/proc/self/fdinfo/{fd}") as file:
         pairs = (line.split(":", 1) for line in file if ":" in line)
         return {name: value.strip() for name, value in pairs}

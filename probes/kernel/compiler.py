@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from probes import privileges
-from probes.kernel import calls, layout, tracefs
+from probes.kernel import bpf, calls, image, layout, tracefs
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "program"
@@ -32,6 +32,7 @@ MAPS = (
     "sockets",
     "call_kinds",
     "enabled",
+    "locks",
     "counters",
     "cursors",
     "scratches",
@@ -39,6 +40,7 @@ MAPS = (
     "events",
 )
 PROGRAMS = ("on_enter", "on_exit", "walk", "on_state", "on_received", "on_thread_exit", "on_exec")
+TAILS = ("walk",)  # the entries of the map `tails`
 RAW_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
 STATE_TRACEPOINT = "sock:inet_sock_set_state"
 HOOKS = {  # beside those of the system calls
@@ -79,14 +81,25 @@ def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[
     os.environ["BCC_KERNEL_SOURCE"] = str(SHIM)
     from bcc import BPF
 
-    bpf = BPF(text=source(knobs, root), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
-    programs = {
-        name: bpf.load_func(name, BPF.RAW_TRACEPOINT if name in RAW_PROGRAMS else BPF.TRACEPOINT).fd
-        for name in PROGRAMS
-    }
-    bpf["tails"][ctypes.c_int(0)] = ctypes.c_int(programs["walk"])
-    maps = {name: bpf[name].map_fd for name in MAPS}
-    return bpf, maps, programs
+    compiled = BPF(text=source(knobs, root), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
+    programs = {name: compiled.load_func(name, _type(name)).fd for name in PROGRAMS}
+    for index, name in enumerate(TAILS):
+        compiled["tails"][ctypes.c_int(index)] = ctypes.c_int(programs[name])
+    maps = {name: compiled[name].map_fd for name in MAPS}
+    return compiled, maps, programs
+
+
+def _type(program: str) -> int:
+    return bpf.RAW_TRACEPOINT if program in RAW_PROGRAMS else bpf.TRACEPOINT
+
+
+def _image(compiled: Any, maps: dict[str, int]) -> image.Image:
+    names = {fd: name for name, fd in maps.items()}
+    return image.Image(
+        tuple(image.of_map(name, fd) for name, fd in maps.items()),
+        tuple(image.of_program(name, _type(name), compiled.dump_func(name), names) for name in PROGRAMS),
+        TAILS,
+    )
 
 
 def main() -> int:
@@ -95,16 +108,19 @@ def main() -> int:
     knobs = json.loads(channel.recv(65536))
     try:
         root = tracefs.mount_privately()
-        keep, maps, programs = build(knobs, root)
+        compiled, maps, programs = build(knobs, root)
     except Exception as error:
         # Whatever it is, the collector tells it in its own words; BCC has put the details on stderr.
         channel.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return 1
-    answer = {"maps": list(maps), "programs": list(programs), "attachments": attachments(root), "raw": RAW_PROGRAMS}
+    answer = {
+        "maps": list(maps),
+        "programs": list(programs),
+        "attachments": attachments(root),
+        "image": _image(compiled, maps),
+    }
     socket.send_fds(channel, [json.dumps(answer).encode()], [*maps.values(), *programs.values()])
     channel.recv(1)
-    del keep
-    sys.stdout.flush()
     os._exit(0)  # LLVM's and BCC's tear-down is slow and does nothing for us
 
 

@@ -8,11 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from probes.exit_codes import ExitCode, Refusal
-from probes.kernel import bpf, calls, layout
+from probes.kernel import bpf, calls, compiler, image, layout, tracefs
 from probes.kernel.ring import Ring
 
 _U32 = 4
@@ -45,22 +46,20 @@ class Kernel:
             "ONLY_MONGODB": int(protocols == ("mongodb",)),
             "ONLY_KAFKA": int(protocols == ("kafka",)),
         }
-        answer, descriptors = _compile(knobs)
-        names = answer["maps"] + answer["programs"]
-        by_name = dict(zip(names, descriptors, strict=True))
-        self.maps = {name: bpf.Map(by_name[name]) for name in answer["maps"]}
-        self._descriptors = descriptors
+        maps, programs, attachments = _bring_in(knobs)
+        self.maps = {name: bpf.Map(fd) for name, fd in maps.items()}
+        self._descriptors = [*maps.values(), *programs.values()]
         for number, call in calls.numbers().items():
             self.maps["call_kinds"].update(number.to_bytes(_U32, sys.byteorder), bytes([call.kind]))
-        self.ring = Ring(by_name["events"], pages * page)
+        self.ring = Ring(maps["events"], pages * page)
         self._attached: list[int] = []
         try:
-            for tracepoint_id, program in answer["attachments"]:
-                self._attached.append(bpf.attach_tracepoint(tracepoint_id, by_name[program]))
-            for program, tracepoint in answer["raw"].items():
+            for tracepoint_id, program in attachments:
+                self._attached.append(bpf.attach_tracepoint(tracepoint_id, programs[program]))
+            for program, tracepoint in compiler.RAW_PROGRAMS.items():
                 # Only addresses of accepted connections hang on it: /proc has them too, if later.
                 with contextlib.suppress(FileNotFoundError):
-                    self._attached.append(bpf.attach_raw_tracepoint(tracepoint, by_name[program]))
+                    self._attached.append(bpf.attach_raw_tracepoint(tracepoint, programs[program]))
         except OSError as error:
             self.close()
             raise Refusal(
@@ -101,9 +100,28 @@ class Kernel:
         self._descriptors = []
 
 
+Attachments = Sequence[tuple[int, str]]  # tracepoint id, program
+
+
+def _bring_in(knobs: dict[str, int]) -> tuple[dict[str, int], dict[str, int], Attachments]:
+    """Maps and programs in the kernel, by name: from what an earlier start compiled, else by compiling."""
+    root = tracefs.find()
+    name = None if root is None else image.key(compiler.source(knobs, root))
+    kept = None if name is None else image.read(name)
+    if kept is not None and root is not None:
+        with contextlib.suppress(OSError):
+            return *image.bring_in(kept), compiler.attachments(root)
+    answer, descriptors = _compile(knobs)
+    if name is not None:
+        image.write(name, image.from_json(answer["image"]))
+    maps = dict(zip(answer["maps"], descriptors, strict=False))
+    programs = dict(zip(answer["programs"], descriptors[len(maps) :], strict=True))
+    return maps, programs, [(id, program) for id, program in answer["attachments"]]
+
+
 def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:
     """What the compiling child answers, and the descriptors it hands over."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         child = subprocess.Popen(
             # -P: root runs nothing of the working directory
