@@ -126,7 +126,7 @@ class Writer:
         """The sessions as rows, their details written."""
         kinds, connections, details = self._kinds, self._kinds.connections, self._details
         codecs, learn, pack = self._codecs, self._learn, _ROW.pack
-        oldest_shared, position, longest = kinds.oldest_shared, details.next, details.size // 256
+        oldest_shared, position, longest = kinds.oldest_shared, details.next, details.size // (2 * _BATCH)
         rows: list[bytes] = []
         heads: list[bytes] = []
         for session in sessions:
