@@ -95,7 +95,7 @@ class KafkaPanel(GroupedPanel):
     DEFAULT_CSS = """
     KafkaPanel #kafka-consumers { height: 5; }
     KafkaPanel.tall #kafka-consumers { height: 9; }
-    KafkaPanel #kafka-graphs { height: 11; display: none; }
+    KafkaPanel #kafka-graphs { height: 33%; display: none; }
     KafkaPanel.tall.wide #kafka-graphs { display: block; }
     KafkaPanel HeatMap { width: 1fr; height: 100%; }
     KafkaPanel AreaGraph { width: 1fr; height: 100%; margin-left: 2; }
@@ -183,7 +183,7 @@ class KafkaPanel(GroupedPanel):
 
 
 CONSUMERS = tuple(
-    Column(name, title, width, right=name != "group", flexible=name == "group", sortable=False)
+    Column(name, title, width, right=name != "group", flexible=name == "group", most=40, sortable=False)
     for name, title, width in (
         ("group", "GROUP", 12),
         ("clients", "clients", 7),

@@ -47,7 +47,7 @@ class MongoDBPanel(GroupedPanel):
     BINDINGS = bindings("mongodb")
     DEFAULT_CSS = """
     MongoDBPanel #mongodb-below { height: 6; }
-    MongoDBPanel.tall #mongodb-below { height: 11; }
+    MongoDBPanel.tall #mongodb-below { height: 33%; }
     MongoDBPanel HeatMap { width: 1fr; height: 100%; }
     MongoDBPanel AreaGraph { width: 1fr; height: 100%; display: none; margin-left: 2; }
     MongoDBPanel.wide AreaGraph { display: block; }

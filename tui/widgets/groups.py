@@ -6,15 +6,15 @@ screen only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from probes.records import Process
-from probes.store.view import Group, Groups, Is, KeyValue, Quantiles
+from probes.store.view import Group, Groups, Is, Key, KeyValue, Quantiles
 from tui.glyphs import glyphs
 from tui.widgets import numbers
-from tui.widgets.table import AnyCell, Cell, Column, LineTable
+from tui.widgets.table import AnyCell, AnyRow, Cell, Column, LineTable
 
 Where: TypeAlias = tuple[Is, ...]
 
@@ -31,19 +31,38 @@ class Measure:
 class _GroupRow:
     """A row of the table that makes its cells when it is drawn."""
 
-    __slots__ = ("_group", "_groups", "_measures", "hint")
+    __slots__ = ("_group", "_groups", "_measures")
+    hint = ""
 
     def __init__(self, groups: Groups, group: Group, measures: Sequence[Measure]) -> None:
         self._groups, self._group, self._measures = groups, group, measures
-        self.hint = "" if group.totals.requests or group.inflight else "quiet"
 
     @property
-    def key(self) -> tuple[KeyValue, ...]:
+    def key(self) -> Key:
         return self._group.key
 
     @property
     def cells(self) -> tuple[AnyCell, ...]:
         return tuple(measure.cell(self._groups, self._group) for measure in self._measures)
+
+
+class _GroupRows(Sequence[AnyRow]):
+    """The rows of groups in this order, made when they are on screen."""
+
+    def __init__(self, groups: Groups, ordered: Sequence[Group], measures: Sequence[Measure]) -> None:
+        self._groups, self.ordered, self._measures = groups, ordered, measures
+
+    def __len__(self) -> int:
+        return len(self.ordered)
+
+    @overload
+    def __getitem__(self, index: int) -> AnyRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AnyRow]: ...
+    def __getitem__(self, index: int | slice) -> AnyRow | Sequence[AnyRow]:
+        if isinstance(index, slice):
+            return _GroupRows(self._groups, self.ordered[index], self._measures)
+        return _GroupRow(self._groups, self.ordered[index], self._measures)
 
 
 class GroupTable(LineTable):
@@ -65,7 +84,7 @@ class GroupTable(LineTable):
         ordered: Sequence[Group] = groups.groups
         if order is not None:
             ordered = sorted(ordered, key=lambda group: order(groups, group), reverse=self.descending)
-        self.set_rows([_GroupRow(groups, group, self._measures) for group in ordered])
+        self.set_rows(_GroupRows(groups, ordered, self._measures))
 
     def where_of(self, key: Sequence[KeyValue]) -> Where:
         by = self._groups.by if self._groups is not None else ()
@@ -74,6 +93,12 @@ class GroupTable(LineTable):
     def on_line_table_sorted(self) -> None:
         if self._groups is not None:
             self.show(self._groups)
+
+    def _find(self, key: Hashable, near: int) -> int | None:
+        rows = self.rows
+        if not isinstance(rows, _GroupRows):
+            return super()._find(key, near)
+        return next((index for index, group in enumerate(rows.ordered) if group.key == key), None)
 
 
 # What a column can show of a group.
