@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -22,10 +23,12 @@ from probes.sources.live import Ignored
 from probes.store.view import ProcessFacts, Visibility
 
 MOST_PROCESSES = 32
-_LOOK_EVERY_NS = 5_000_000_000  # for servers and what they listen on
+_LOOK_EVERY_NS = 2_000_000_000  # for servers and what they listen on
+_LOOK_SHARE = 100  # a look may take one part in so many of the time
 _IDLE_AFTER_NS = 10_000_000_000
+# By their name in /proc, or by the class that a Java runs.
 _SERVERS = re.compile(rb"^(mongod|mongos|tansu|redpanda)$|kafka\.Kafka\b|kafka\.docker\.KafkaDockerWrapper\b")
-_LISTENING = "0A"
+_LISTENING = "0A"  # in /proc/net/tcp
 
 
 @dataclass(slots=True)
@@ -36,6 +39,16 @@ class _Ports:
     connections: int = 0
     clients: int = 0
     uses_io_uring: bool = False
+
+
+_NO_PORTS = _Ports()
+
+
+class _Tcp(NamedTuple):
+    """The sockets of a network namespace by inode: the ports of those that listen, (own port, other host) of others."""
+
+    listening: dict[int, str]
+    connected: dict[int, tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -75,18 +88,20 @@ class Processes:
         now_ns = time.monotonic_ns()
         look = now_ns >= self._look_at_ns
         if look:
-            self._look_at_ns = now_ns + _LOOK_EVERY_NS
             self._servers = tuple(_servers())
         seen = _by_process(connections, ignored, self._servers)
         shown = sorted(seen.values(), key=lambda each: _rank(each, last_ns))[:MOST_PROCESSES]
-        pids = {each.process.pid for each in shown}
-        self._meters = {pid: meter for pid, meter in self._meters.items() if pid in pids}
-        self._ports = {pid: _ports(pid) if look or pid not in self._ports else self._ports[pid] for pid in pids}
+        pids = [each.process.pid for each in shown]
+        self._meters = {pid: self._meters[pid] for pid in pids if pid in self._meters}
+        if look:
+            tables: dict[int, _Tcp] = {}
+            self._ports = {pid: _ports(pid, tables) for pid in pids}
+            self._look_at_ns = now_ns + max(_LOOK_EVERY_NS, (time.monotonic_ns() - now_ns) * _LOOK_SHARE)
         return tuple(fact for each in shown if (fact := self._facts(each, last_ns, now_ns)) is not None)
 
     def _facts(self, seen: _Seen, last_ns: Mapping[int, int], now_ns: int) -> ProcessFacts | None:
         pid = seen.process.pid
-        ports = self._ports[pid]
+        ports = self._ports.get(pid, _NO_PORTS)
         since_ns = last_ns.get(pid, 0)
         visibility, note = _visibility(seen, ports, since_ns, now_ns)
         facts = ProcessFacts(
@@ -186,8 +201,8 @@ def _servers() -> Iterable[Process]:
             yield sockets.process(pid)
 
 
-def _ports(pid: int) -> _Ports:
-    """What /proc tells of a process's sockets. Of one that has ended: nothing."""
+def _ports(pid: int, tables: dict[int, _Tcp]) -> _Ports:
+    """What /proc tells of a process's sockets; `tables` are those read so far, by namespace. Of none: nothing."""
     inodes, uses_io_uring = set(), False
     try:
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -196,24 +211,29 @@ def _ports(pid: int) -> _Ports:
                 inodes.add(int(link[8:-1]))
             uses_io_uring |= link == "anon_inode:[io_uring]"
     except OSError:
-        return _Ports()
-    listens = {port for inode, port in _listening(pid) if inode in inodes}
-    far = [
-        socket.far.host
-        for inode, socket in sockets.table(pid).items()
-        if inode in inodes and not socket.is_unix and socket.near.port in listens
-    ]
-    return _Ports(tuple(sorted(listens)), len(far), len(set(far)), uses_io_uring)
+        return _NO_PORTS
+    space = sockets.namespace(pid)
+    if space not in tables:
+        tables[space] = _tcp(pid)
+    listening, connected = tables[space]
+    listens = {listening[inode] for inode in inodes if inode in listening}
+    hosts = [connected[inode][1] for inode in inodes if inode in connected and connected[inode][0] in listens]
+    return _Ports(tuple(sorted(int(port, 16) for port in listens)), len(hosts), len(set(hosts)), uses_io_uring)
 
 
-def _listening(pid: int) -> Iterable[tuple[int, int]]:
-    """(inode, port) of every TCP socket in the process's network namespace that listens."""
+def _tcp(pid: int) -> _Tcp:
+    """The TCP sockets of the process's network namespace. Ports and hosts stay as /proc writes them."""
+    tcp = _Tcp({}, {})
     for name in ("tcp", "tcp6"):
         try:
             lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == _LISTENING:
-                yield int(fields[9]), int(fields[1].rsplit(":", 1)[1], 16)
+            _, near, far, state, _, _, _, _, _, inode, *_ = line.split()
+            port = near.rpartition(":")[2]
+            if state == _LISTENING:
+                tcp.listening[int(inode)] = port
+            else:
+                tcp.connected[int(inode)] = port, far.rpartition(":")[0]
+    return tcp
