@@ -2,7 +2,7 @@
 
 A cell is a combination of names and facts (`layout.CELL`). Where the table is full, cells that were idle for longer
 than any window give way: what they counted since the start goes to the "other" cell of their operation, and so do
-sessions that find no place at all. Sums by protocol and operation stay exact.
+sessions that find no place at all. An operation's "other" cell gives way to its protocol's in the same way.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from probes.store.tally import Numbers
 
 KEY = Struct(f"<{KEY_FORMAT}")
 IDLE_SLOTS = 1060  # seconds without a session after which no window shows a cell
-_ROOM_FOR_OTHERS = 16  # of which one part is kept for the "other" cells
-
-_LAST_RESORTS = 32  # more than there are combinations of status and flags
+_PART_FOR_OTHERS = 16  # one of so many is kept for the "other" cells
 
 _NAMES = frozenset({"operation", "target", "error", "client_host", "application", "protocol"})
-_KEPT_BY_OTHER = frozenset({"operation", "protocol", "status", "flags"})
-_KEPT_BY_LAST_RESORT = frozenset({"status", "flags"})
+# What "other" cells still tell apart, and how many places are then kept for those that tell apart less. The last ones
+# are no more than there are combinations of status and flags.
+_LEVELS = (
+    (frozenset({"operation", "protocol", "status", "flags"}), 96),
+    (frozenset({"protocol", "status", "flags"}), 32),
+    (frozenset({"status", "flags"}), 0),
+)
 
 
 class Cells:
@@ -38,7 +41,7 @@ class Cells:
         self._numbers: dict[bytes, int] = {}
         self._keys: list[bytes] = []
         self._free: list[int] = []
-        self._others = self.bound // _ROOM_FOR_OTHERS
+        self._others = max(self.bound // _PART_FOR_OTHERS, 2 * _LEVELS[0][1])
         self.last_used = np.zeros(self.bound, np.int64)  # the number of the newest slot with a session of it
 
     @property
@@ -74,31 +77,32 @@ class Cells:
 
         Returns by cell the one that takes over what it counted since the start, most often itself; None if none is.
         """
+        before = slot - IDLE_SLOTS
         idle = [
-            (int(self.last_used[number]), number, key)
+            (_without(key, _LEVELS[0][0]) == key, int(self.last_used[number]), number, key)
             for key, number in self._numbers.items()
-            if self.last_used[number] < slot - IDLE_SLOTS and _without(key, _KEPT_BY_OTHER) != key
+            if self.last_used[number] < before and _without(key, _LEVELS[1][0]) != key
         ]
-        if not idle:
-            return None
-        idle.sort()
+        idle.sort()  # "other" cells last: they may become heirs, and are then no longer idle
         heirs = np.arange(self.bound)
-        for _, number, key in idle[: self.bound // 2]:
-            heirs[number] = self._other_of(key)
-            del self._numbers[key]
-            self._free.append(number)
-        return heirs
+        for *_, number, key in idle[: self.bound // 2]:
+            if self.last_used[number] < before:
+                heir = heirs[number] = self._other_of(key)
+                self.last_used[heir] = slot
+                del self._numbers[key]
+                self._free.append(number)
+        return heirs if idle else None
 
     def _other_of(self, key: bytes) -> int:
-        """The "other" cell of a cell's operation, else of everything."""
-        for kept, bound in ((_KEPT_BY_OTHER, self.bound - _LAST_RESORTS), (_KEPT_BY_LAST_RESORT, self.bound)):
+        """The "other" cell of a cell's operation, else of its protocol, else of everything."""
+        for kept, reserved in _LEVELS:
             other = _without(key, kept)
             number = self._numbers.get(other)
-            if number is not None:
+            if number is not None and other != key:
                 return number
-            if len(self._numbers) < bound:
+            if number is None and len(self._numbers) < self.bound - reserved:
                 return self._new(other)
-        raise AssertionError("there are fewer combinations of status and flags")
+        return self._numbers[other]
 
     def _new(self, key: bytes) -> int:
         if self._free:

@@ -166,7 +166,8 @@ class At(IntEnum):
     NAMES_EPOCH = 26  # grows when a number comes to mean another name
     NAMES = 32  # per table: numbers before this are committed
     REFUSED = 48  # per table: how many names found no place …
-    REFUSED_CELLS = 63  # … and how many cells
+    REFUSED_CELLS = 62  # … how many cells …
+    SQUEEZED = 63  # … and how many slots had none for all their cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class Layout:
         base = cells * TOTALS.itemsize + base_buckets * LONG_BUCKET.itemsize
         bases_at, second = region(base), region(base)
         inflight, facts = scaled(4096, 64), scaled(128 << 10, 16 << 10)
-        fine, coarse, shared = size // 32, size // 20, size // 64
+        fine, coarse, shared = size // 24, size // 12, size // 64
         fixed = {
             "fine_slots": region(FINE_SLOTS * SLOT.itemsize),
             "coarse_slots": region(COARSE_SLOTS * SLOT.itemsize),
@@ -225,7 +226,7 @@ class Layout:
             "facts": (region(2 * facts), facts),
             "shared": (region(shared), shared),
         }
-        rows = (size - at) * 53 // 100 // ROW.itemsize
+        rows = (size - at) * 55 // 100 // ROW.itemsize
         rows_at = region(rows * ROW.itemsize)
         details = size - at - 64
         return cls(

@@ -78,7 +78,7 @@ class Reader:
     def use(self) -> StoreUse:
         header, layout = self._header, self._layout
         refused = {table: header[At.REFUSED + index] for index, table in enumerate(layout.names)}
-        refused["cell"] = header[At.REFUSED_CELLS]
+        refused |= {"cell": header[At.REFUSED_CELLS], "slot": header[At.SQUEEZED]}
         rings = (
             (At.DETAILS_NEXT, layout.details),
             (At.SHARED_NEXT, layout.shared),

@@ -126,7 +126,10 @@ class Slots:
     def _squeezed(self, whole: Tally, room: int) -> Tally:
         """`whole` in `room` bytes at most: where that is too few, rare cells are counted as their "other" cells."""
         heirs = self._heirs(whole, room, BUCKET)
-        return short(whole if heirs is None else moved(whole, heirs))
+        if heirs is not None:
+            self._header[At.SQUEEZED] += 1
+            whole = moved(whole, heirs)
+        return short(whole)
 
     def _heirs(self, of: Tally, room: int, bucket: np.dtype[np.void]) -> Numbers | None:
         cells = rarest(of, room, bucket.itemsize)

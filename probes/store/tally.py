@@ -111,7 +111,7 @@ def moved(of: Tally, heirs: Numbers) -> Tally:
 
 
 def rarest(of: Tally, room: int, bucket_bytes: int) -> Numbers:
-    """The cells without which `of` takes no more than half of `room` bytes; none where all of it finds room."""
+    """The cells without which `of` takes three quarters of `room` bytes at most; none where all of it finds room."""
     cells, their_size = of.totals["cell"].astype(np.int64), TOTALS.itemsize
     keys = of.buckets["key"].astype(np.int64) // BUCKETS
     count = int(max(cells.max(initial=-1), keys.max(initial=-1))) + 1
@@ -120,7 +120,7 @@ def rarest(of: Tally, room: int, bucket_bytes: int) -> Numbers:
         return np.empty(0, np.int64)
     seen = np.bincount(cells, of.totals["requests"], count) + np.bincount(keys, of.buckets["count"], count)
     frequent_first = np.argsort(-seen, kind="stable")
-    beyond = np.cumsum(bytes_of[frequent_first]) > room // 2
+    beyond = np.cumsum(bytes_of[frequent_first]) > room * 3 // 4
     chosen: Numbers = frequent_first[beyond & (bytes_of[frequent_first] > 0)]
     return chosen
 

@@ -303,7 +303,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class StoreUse:
-    """How full the store is. `overflowed` counts, by field, what became "other" for want of room."""
+    """How full the store is. `overflowed` counts what became "other" for want of room.
+
+    By field: names that were refused; "cell": combinations that were; "slot": seconds in which rare ones were.
+    """
 
     size_bytes: int
     used_bytes: int

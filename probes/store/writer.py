@@ -233,14 +233,15 @@ class Writer:
     def _tidy(self, slot: int, now_ns: int) -> None:
         """Make room in the tables that are nearly full, where something is no longer used."""
         kinds = self._kinds
-        if kinds.cells.room < kinds.cells.bound // 8:
-            self._tidied_ns = now_ns
-            heirs = kinds.cells.retire(slot)
-            if heirs is not None:
-                self._slots.hand_over(heirs)
-                kinds.forget()
-        if kinds.names_short():
-            self._tidied_ns = now_ns
+        names_short = kinds.names_short()
+        if not names_short and kinds.cells.room >= kinds.cells.bound // 8:
+            return
+        self._tidied_ns = now_ns
+        heirs = kinds.cells.retire(slot)
+        if heirs is not None:
+            self._slots.hand_over(heirs)
+            kinds.forget()
+        if names_short:
             waiting = b"".join(row for _, row in self._waiting.values())
             kinds.free_names([*self._kept(self._oldest), records(waiting, ROW, 0, len(self._waiting))])
             self._waiting = {}
