@@ -92,6 +92,18 @@ async def test_next_and_previous_on_the_connection(lively: View) -> None:
             assert detail.row.number == number
 
 
+async def test_a_field_is_compared_from_request_to_request(lively: View) -> None:
+    detail = panel()
+    async with staged(detail) as (_stage, pilot):
+        detail.open(lively, newest(lively, INSERT))
+        assert detail.table.move_to((("request", "id"), 0))
+        detail.focus_table()
+        await press(pilot, "n")
+        assert detail.table.cursor_row is not None
+        assert detail.row is not None
+        assert detail.table.cursor_row.cells[1] == str(detail.row.request_id)
+
+
 async def test_there_is_nothing_before_the_first(lively: View) -> None:
     detail = panel()
     async with staged(detail) as (_stage, pilot):
@@ -121,12 +133,13 @@ async def test_requests_like_it(lively: View) -> None:
     async with staged(detail, (160, 60)) as (stage, pilot):
         row = newest(lively, PRODUCE)
         detail.open(lively, row)
-        detail.show(lively, Window.M1, (), NOW_NS)
+        detail.show(lively, Window.M1, (Is("client", "10.0.3.9"),), NOW_NS)
         assert detail.table.move_to(((SAME,), 0))
         detail.focus_table()
         await press(pilot, "enter")
         (drill,) = stage.drills
-        assert drill == (Is("protocol", "kafka"), Is("operation", "Produce"), Is("version", 9), Is("target", "orders"))
+        like_it = (Is("protocol", "kafka"), Is("operation", "Produce"), Is("version", 9), Is("target", "orders"))
+        assert drill == (Is("client", "10.0.3.9"), *like_it)
         group = lively.groups(("protocol",), Window.M1, drill).groups[0]
         assert f"{group.totals.requests / 60:.1f} req/s" in text(stage)
 

@@ -6,7 +6,9 @@ import pytest
 
 from probes.filters import Term
 from probes.records import Status
+from probes.store.reader import Reader
 from probes.store.view import Is, View, Window
+from probes.store.writer import Writer
 from tests.store.model import Model
 from tests.store.synthetic import SECOND, START_NS, Traffic
 from tests.tui.screen import Stage, check_snapshot, lines, press, staged, text
@@ -16,21 +18,26 @@ NOW_NS = START_NS + 60 * SECOND
 
 
 class Growing:
-    """A view that goes on by a second when it is told to."""
+    """A store that goes on by a second when it is told to."""
 
-    def __init__(self) -> None:
-        self._traffic, self.model, self.now_ns = Traffic(), Model(START_NS), START_NS
+    def __init__(self, size: int = 16 << 20, scale: float = 1.0) -> None:
+        self._traffic, self.now_ns = Traffic(scale=scale), START_NS
+        self._writer = Writer(size, START_NS)
+        self.view = Reader(self._writer.fd)
         self.go_on()
-        self.model.set_facts(self._traffic.facts(self.now_ns))
+        self._writer.facts(self._traffic.facts(self.now_ns))
 
     def go_on(self) -> int:
         """How many rows are new."""
         self.now_ns += SECOND
         sessions = self._traffic.second(self.now_ns)
         for session in sessions:
-            self.model.add(session)
-        self.model.fold(self.now_ns)
+            self._writer.session(session)
+        self._writer.fold(self.now_ns)
         return len(sessions)
+
+    def wait(self, waiting: bool) -> None:
+        self._writer.inflight(self._traffic.waiting(self.now_ns) if waiting else [], self.now_ns)
 
 
 @pytest.mark.parametrize("size", [(80, 21), (160, 47)])
@@ -45,12 +52,12 @@ async def test_the_log(lively: View, size: tuple[int, int]) -> None:
 async def test_the_newest_are_followed_until_somebody_reads() -> None:
     growing, panel = Growing(), RequestsPanel()
     async with staged(panel) as (stage, pilot):
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         panel.focus_table()
         await press(pilot)
         before = lines(stage)[2]
         growing.go_on()
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
         assert lines(stage)[2] != before
         assert panel.table.newer == 0
@@ -58,7 +65,7 @@ async def test_the_newest_are_followed_until_somebody_reads() -> None:
         await press(pilot, *["down"] * 5)
         read, key = shown(stage), panel.table.cursor_key
         new = growing.go_on()
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
         assert shown(stage) == read
         assert panel.table.cursor_key == key
@@ -67,7 +74,7 @@ async def test_the_newest_are_followed_until_somebody_reads() -> None:
         await press(pilot, "f")
         assert "newest first" in lines(stage)[0]
         growing.go_on()
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
         assert panel.table.newer == 0
 
@@ -90,16 +97,33 @@ async def test_a_filter_shows_what_fits_and_goes_on_with_it() -> None:
     async with staged(panel) as (stage, pilot):
         for _ in range(3):
             growing.go_on()
-            panel.show(growing.model, Window.START, where, growing.now_ns)
+            panel.show(growing.view, Window.START, where, growing.now_ns)
         await press(pilot)
-        fit = growing.model.matching(where).numbers
-        assert len(fit) > 0
-        assert f"log {len(fit)} of {len(growing.model.log)}" in lines(stage)[0]
+        fit = growing.view.matching(where).numbers
+        assert len(fit) > 10
+        assert f"log {len(fit)} of {growing.view.span().next}" in lines(stage)[0]
         assert f"start {len(fit)}" in lines(stage)[0]
         assert all("one-way" in line for line in lines(stage)[2 : 2 + min(len(fit), 18)])
-        panel.show(growing.model, Window.START, (Is("operation", "nothing"),), growing.now_ns)
+        panel.show(growing.view, Window.START, (Is("operation", "nothing"),), growing.now_ns)
         await press(pilot)
         assert "no request fits" in text(stage)
+
+
+async def test_rows_that_were_given_up_are_no_longer_counted() -> None:
+    growing, panel = Growing(4 << 20, scale=20.0), RequestsPanel()
+    where = (Is("protocol", "mongodb"),)
+    async with staged(panel) as (stage, pilot):
+        while growing.view.span().oldest == 0:
+            growing.go_on()
+            panel.show(growing.view, Window.START, where, growing.now_ns)
+        growing.go_on()
+        panel.show(growing.view, Window.START, where, growing.now_ns)
+        panel.focus_table()
+        await press(pilot, "end")
+        fit = growing.view.matching(where).numbers
+        assert len(panel.table.rows) == len(fit)
+        assert panel.table.cursor_key == fit[0]
+        assert "no longer kept" not in text(stage)
 
 
 async def test_what_waits_leads_and_leaves_room(lively: View) -> None:
@@ -121,15 +145,15 @@ async def test_what_waits_leads_and_leaves_room(lively: View) -> None:
 
 async def test_what_waited_under_the_cursor_stays_when_it_ends() -> None:
     growing, panel = Growing(), RequestsPanel()
-    growing.model.set_inflight(growing._traffic.waiting(growing.now_ns), growing.now_ns)
+    growing.wait(True)
     async with staged(panel) as (stage, pilot):
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         panel.focus_table()
         await press(pilot, "down", "down")
         before = shown(stage)[1]
         growing.go_on()
-        growing.model.set_inflight([], growing.now_ns)
-        panel.show(growing.model, Window.M1, (), growing.now_ns)
+        growing.wait(False)
+        panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
         assert shown(stage)[1] == before
 
@@ -166,10 +190,10 @@ async def test_an_older_view_after_a_newer_one() -> None:
     async with staged(panel) as (_stage, pilot):
         older = Growing()
         growing.go_on()
-        panel.show(growing.model, Window.M1, where, growing.now_ns)
-        panel.show(older.model, Window.M1, where, older.now_ns)
+        panel.show(growing.view, Window.M1, where, growing.now_ns)
+        panel.show(older.view, Window.M1, where, older.now_ns)
         await press(pilot)
-        assert len(panel.table.rows) == len(older.model.matching(where).numbers)
+        assert len(panel.table.rows) == len(older.view.matching(where).numbers)
 
 
 def shown(stage: Stage) -> list[str]:

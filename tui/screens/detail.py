@@ -55,6 +55,7 @@ class DetailPanel(Panel):
         self._searched = 0  # rows of the log before this one are not what became of it
         self._folded: set[Path] = set(_FOLDED)
         self._same = ""
+        self._where: Where = ()
         self._now_ns = 0
 
     def compose(self) -> ComposeResult:
@@ -80,13 +81,15 @@ class DetailPanel(Panel):
         self._record = session_record(self._session, self._own, clock) if self._session is not None else {}
         self._now_ns = max(self._now_ns, row.end_ns)
         self._same = ""
+        key = self.table.cursor_key
         self.table.clear_cursor()
         self._draw()
+        self.table.move_to(key)  # who compares a field goes on reading it
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         if self._row is None:
             return
-        self._view, self._now_ns = view, now_ns
+        self._view, self._where, self._now_ns = view, where, now_ns
         if self._row.number < 0 and self._session is not None:
             self._follow(view)
         self._same = self._same_text(view)
@@ -227,10 +230,12 @@ class DetailPanel(Panel):
     # Other requests.
 
     def _alike(self) -> tuple[Condition, ...]:
+        """What holds for requests like this one, among those that are looked at."""
         row = self._row
         if row is None:
             return ()
         return (
+            *self._where,
             Is("protocol", row.protocol),
             Is("operation", row.operation),
             Is("version", row.version),

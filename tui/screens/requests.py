@@ -80,7 +80,7 @@ class RequestsPanel(Panel):
             self._matching, self._next = range(0), 0
         found = view.matching(self._where, self._next)
         known = np.asarray(self._matching, np.int64)
-        known = known[np.searchsorted(known, found.oldest) :]
+        known = known[np.searchsorted(known, span.oldest) :]
         self._matching, self._next = np.concatenate([known, found.numbers]) if len(known) else found.numbers, found.next
 
     def _show_state(self, view: View, window: Window, inflight: InFlight, ended: int) -> None:
