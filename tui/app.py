@@ -277,9 +277,10 @@ def run(
     `filter_text`. A bug ends it with one sentence on stderr and ExitCode.INTERNAL; `L7TOP_DEBUG=1` shows where it was.
     """
     charset = encoding(os.environ)
-    glyphs.use(glyphs.suitable(charset, os.environ))
+    signs = glyphs.suitable(charset, os.environ)
+    glyphs.use(signs)
     app = Dashboard(view, protocols=protocols, literals=literals, filter_text=filter_text, clock=clock)
-    app.keep_encodable(charset)
+    app.keep_encodable(charset if signs.unicode else "ascii")
     app.run(mouse=False)  # the terminal's own selection goes on working, and the wheel moves the cursor
     if app.crash is None:
         return ExitCode.OK

@@ -36,6 +36,11 @@ class Situation:
     collector_runs: bool = True
     behind: bool = False  # the terminal does not keep up, frames are left out
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the collector has given no sign of life for too long."""
+        return self.heartbeat_ns > 0 and self.now_ns - self.heartbeat_ns > HANGS_AFTER_NS
+
     def clock(self, ns: int) -> str:
         """The time of day of `ns`, as the operator's clock shows it."""
         return of_day(ns + self.facts.wall_offset_ns, digits=0)
@@ -45,12 +50,12 @@ def status(now: Situation, width: int) -> list[Part]:
     """Line 1 within `width` cells. Where there is little room the least important goes first, the host is cut last."""
     facts = now.facts
     source = "" if facts.source in ("", "live") else f" {facts.source}"
+    name = safe(f"{facts.host}{source}", 120)
     right = _right(now)
     middle = [Part(*each) for each in _middle(now)]
-    for gap, dropped in ((3, 0), (2, 0), (1, 0), (1, 1), (1, 2)):
+    for gap, dropped in ((3, 0), (2, 0), (1, 0), (1, 1), (1, 2), (1, 3)):
         shown = [part for rank, part in right if rank >= dropped]
         taken = sum(cell_len(part.text) for part in middle) + sum(cell_len(part.text) + gap for part in shown)
-        name = f"{facts.host}{source}"
         left = width - taken - len(" l7top ") - gap
         if cell_len(name) <= left:
             break
@@ -66,7 +71,7 @@ def status(now: Situation, width: int) -> list[Part]:
 def _middle(now: Situation) -> list[tuple[str, str]]:
     if now.facts.ended:
         return [(f"CAPTURE ENDED: {safe(now.facts.ended, 40)}", "warn")]
-    if now.heartbeat_ns and now.now_ns - now.heartbeat_ns > HANGS_AFTER_NS:
+    if now.is_stale:
         what = "HANGS" if now.collector_runs else "DEAD"
         return [(f"COLLECTOR {what} since {now.clock(now.heartbeat_ns)}, everything captured stays", "bad cursor")]
     if now.frozen_ns:
@@ -85,9 +90,9 @@ def _right(now: Situation) -> list[tuple[int, Part]]:
     parts = [
         (1, Part(f"window {now.window.label}")),
         (0, Part(f"every {now.interval_s:g}s", "quiet")),
-        (2, Part(f"lost {_number(lost)}", "bad" if lost else "quiet")),
+        (3, Part(f"lost {_number(lost)}", "bad" if lost else "quiet")),
         (2, Part(f"cut {_number(now.cut)}", "warn" if now.cut else "quiet")),
-        (2, Part(f"cpu {facts.cpu_percent:.0f}%", "warn" if facts.cpu_percent >= 50 else "")),
+        (1, Part(f"cpu {facts.cpu_percent:.0f}%", "warn" if facts.cpu_percent >= 50 else "")),
     ]
     if facts.degradation:
         parts.insert(2, (2, Part(safe(facts.degradation, 20), "warn")))

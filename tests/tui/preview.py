@@ -35,6 +35,10 @@ class Moving:
             self._go_on()
         return now_ns
 
+    def skip(self, seconds: int) -> None:
+        """As if so much time had passed."""
+        self._begun_ns -= seconds * SECOND
+
     def _go_on(self) -> None:
         self._now_ns += SECOND
         for session in self.traffic.second(self._now_ns):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 from textual.app import ComposeResult
+from textual.containers import Vertical
 
 from probes.filters import Term
 from probes.outputs.losses import ACCOUNTED, losses
@@ -21,11 +22,11 @@ from tui.words import clock
 MEANINGS = {
     "seen": "told apart by the kernel program",
     "sessions": "in a request or reply that is shown",
-    "other_end": "the same, seen at the other end here",
+    "other_end": "the other end's view of the same",
     "waiting": "their pair may still come",
     "filtered": "of what --protocols leaves out",
     "foreign": "of connections of neither protocol",
-    "unwatched": "replies to requests before the start",
+    "unwatched": "replies to older requests",
     "dropped": "lost here, or without their pair",
     "unpaired": "replies to requests not seen",
     "unparsed": "that could not be decoded",
@@ -33,7 +34,7 @@ MEANINGS = {
     "evicted": "requests: too many waited at once",
     "late": "of connections already given up",
     "ring_full": "more came than could be taken",
-    "unreadable": "in memory the kernel could not read",
+    "unreadable": "not to be read in the kernel",
     "connections_full": "no room for another connection",
     "calls_full": "no room for another system call",
     "resynchronised": "framing was lost and found again",
@@ -55,11 +56,16 @@ _MUCH = 0.5  # of the ring: from there on heads are shortened
 class CapturePanel(Panel):
     """The ledger on top, what the capture uses below it, and of which processes nothing is shown."""
 
+    SCOPED_CSS = False  # what the size of the terminal decides is said of the screen
     DEFAULT_CSS = """
     CapturePanel { layout: vertical; }
-    CapturePanel #ledger { height: 1fr; }
+    CapturePanel #ledger { height: 1fr; width: 1fr; }
+    CapturePanel Vertical { height: auto; width: 1fr; }
     CapturePanel #costs { height: 8; }
-    CapturePanel #capture-unseen { height: auto; max-height: 5; }
+    CapturePanel #capture-unseen { max-height: 5; }
+    .-wide CapturePanel { layout: horizontal; }
+    .-wide CapturePanel #ledger { height: 1fr; margin-right: 2; }
+    .-wide CapturePanel #capture-unseen { max-height: 100%; }
     """
     ident = "capture"
     title = "Capture"
@@ -78,8 +84,9 @@ class CapturePanel(Panel):
             ],
             id="ledger",
         )
-        yield TextLines(id="costs")
-        yield UnseenTable(id="capture-unseen")
+        with Vertical():
+            yield TextLines(id="costs")
+            yield UnseenTable(id="capture-unseen")
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         facts = view.facts()

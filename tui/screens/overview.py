@@ -38,6 +38,8 @@ class OverviewPanel(Panel):
     OverviewPanel #changes, OverviewPanel #failing { column-span: 2; }
     OverviewPanel #overview-processes { height: 3; }
     OverviewPanel #overview-unseen { height: auto; max-height: 3; }
+    OverviewPanel.-quiet Grid, OverviewPanel.-quiet RedGraphs { display: none; }
+    OverviewPanel.-quiet #overview-unseen { max-height: 100%; }
     .-tall OverviewPanel #overview-processes { height: 6; }
     .-tall OverviewPanel #overview-unseen { max-height: 6; }
     .-wide OverviewPanel Grid { grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; }
@@ -65,6 +67,7 @@ class OverviewPanel(Panel):
         facts, by_pid = view.facts(), view.groups(BY, window, where)
         since = f"nothing seen since {clock(facts.started_ns, facts)}: below is why" if not where else "nothing fits"
         red = Red.of(view, window, where)
+        self.set_class(not red.groups and not where, "-quiet")
         self.query_one(RedTable).show(red, since)
         self.query_one(RedGraphs).show(red)
         self._show_changes(view, where, now_ns)
@@ -94,23 +97,26 @@ class OverviewPanel(Panel):
             self.post_message(Drill(exactly(BY, [cast(Process, key).pid])))
 
     def _show_changes(self, view: View, where: Where, now_ns: int) -> None:
-        baseline_s, found = changes(view, where)
-        begun = {(change.kind, change.key): self._begun.get((change.kind, change.key)) for change in found}
-        for change in found[:_SHOWN_CHANGES]:
-            known = (change.kind, change.key)
-            if begun[known] is None:
-                try:
-                    begun[known] = begun_ns(view, change, where)
-                except FilterError:
-                    pass  # answered by the log only: it is not known since when
-        self._begun = begun
         facts = view.facts()
-        since = [(change, begun[change.kind, change.key]) for change in found]
+        try:
+            baseline_s, found = changes(view, where)
+            without = f"no baseline yet, started {age(now_ns - facts.started_ns)} ago"
+            self._find_beginnings(view, where, found)
+        except FilterError:
+            baseline_s, found = 0.0, []
+            without = "not known: only the log can say which requests fit this filter"
+        since = [(change, self._begun.get((change.kind, change.key))) for change in found]
         self.query_one(ChangeTable).show(
-            [(change, "" if at is None else f"since {clock(at, facts)}") for change, at in since],
-            baseline_s,
-            f"no baseline yet, started {age(now_ns - facts.started_ns)} ago",
+            [(change, "" if at is None else f"since {clock(at, facts)}") for change, at in since], baseline_s, without
         )
+
+    def _find_beginnings(self, view: View, where: Where, found: Sequence[Change]) -> None:
+        """Since when: asked once for each change, as long as it lasts."""
+        keys = [(change.kind, change.key) for change in found]
+        self._begun = {key: self._begun[key] for key in keys if key in self._begun}
+        for change, key in zip(found[:_SHOWN_CHANGES], keys, strict=False):
+            if self._begun.get(key) is None:
+                self._begun[key] = begun_ns(view, change, where)
 
 
 class ChangeTable(LineTable):

@@ -51,7 +51,7 @@ class UnseenTable(LineTable):
 
     def __init__(self, *, id: str) -> None:
         columns = [
-            Column("process", "not shown", 17, sortable=False),
+            Column("process", "not shown", 15, sortable=False),
             Column("why", "why", 20, flexible=True, sortable=False),
         ]
         super().__init__(columns, id=id)

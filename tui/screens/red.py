@@ -24,21 +24,24 @@ _SLOWER = 2.0  # times the p99 before, from which on it is marked
 
 @dataclass(frozen=True, slots=True)
 class Red:
-    """What is known of the protocols: `now` over the window, `before` it, and `series` over the last minute or more."""
+    """What is known of the protocols: `now` over the window, `series` over the last minute or more, `before` that.
+
+    Only the log can say which requests fit some filters; then there is neither a series nor a baseline.
+    """
 
     now: Groups
-    before: Groups
-    series: tuple[Series, ...]
+    series: tuple[Series, ...] = ()
+    before: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, view: View, window: Window, where: Where) -> Red:
-        """Without series where only the log can answer."""
+        now = view.groups(BY, window, where)
         long = window in (Window.M15, Window.START)
         try:
             series = view.series(BY, Window.M15 if long else Window.M1, where)
+            return cls(now, series, view.baseline(BY, where).groups)
         except FilterError:
-            series = ()
-        return cls(view.groups(BY, window, where), view.baseline(BY, where), series)
+            return cls(now)
 
     def values(self, protocol: object, measure: Callable[[Point], float | None]) -> list[float | None]:
         """The slots of a protocol, None a gap."""
@@ -46,7 +49,7 @@ class Red:
         return [None if point is None else measure(point) for point in points]
 
     def p99_before(self, protocol: object) -> Quantiles:
-        return next((g.totals.durations for g in self.before.groups if g.key == (protocol,)), Quantiles())
+        return next((g.totals.durations for g in self.before if g.key == (protocol,)), Quantiles())
 
     @property
     def groups(self) -> list[Group]:
