@@ -229,6 +229,8 @@ class Pairing:
 
     def _answer(self, stream: Stream, protocol: WireProtocol, entry: Waiting, head: Head) -> None:
         request, first_ns, last_ns, total, number = entry
+        if not stream.answered_ns:
+            stream.answered_ns = head.first_ns
         if stream.replies.gaps:
             for gap in stream.replies.gaps:
                 if gap.bound is None and gap.end <= head.number:
@@ -367,7 +369,8 @@ class Pairing:
         elif stream.lost_requests + stream.requests.missing_before(stream.requests.next) > 0:
             stream.lost_requests -= 1
             self._ledger.add(Cause.DROPPED)
-        elif head.first_ns < stream.since_ns:
+        elif head.first_ns < stream.since_ns or head.first_ns < stream.answered_ns:
+            # Requests may have been on their way when the first one was seen, and their replies come first.
             self._ledger.add(Cause.UNWATCHED)
         else:
             self._ledger.add(Cause.UNPAIRED)

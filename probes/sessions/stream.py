@@ -17,6 +17,7 @@ class Stream:
     """What pairing knows of one connection. `asks` is the direction of its requests: True is outbound."""
 
     __slots__ = (
+        "answered_ns",
         "asks",
         "closed_ns",
         "connection",
@@ -48,6 +49,7 @@ class Stream:
         self.held: list[Head] = []
         self.tries = 0
         self.since_ns = 0  # the first request's first byte
+        self.answered_ns = 0  # the first byte of the first reply to a request that was seen, 0 before
         self.lost_requests = 0  # lost on our side: as many later replies are explained
         self.exhaust: int | None = None  # the id under which the next exhaust reply is expected
         self.closed_ns: int | None = None

@@ -235,7 +235,7 @@ class ConnectionFraming:
         stream.requests = True
         replies = self._streams[not stream.outbound]
         if replies.requests:
-            replies.requests = False
+            replies.requests = replies.synced = False  # it never was in step
             self._lose_step(replies)
 
     def _note_request(self, header: bytes, *, replies: _Stream, first_of_all: bool) -> None:

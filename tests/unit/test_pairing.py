@@ -162,7 +162,7 @@ def test_a_waiting_reply_is_not_taken_for_a_later_request_with_its_id() -> None:
     assert wire.told() == []
     wire.answer(5, at=14)
     assert wire.told() == [(5, Status.OK)]
-    assert wire.counts(at=2000) == {"sessions": 3, "unpaired": 1}
+    assert wire.counts(at=2000) == {"sessions": 3, "unwatched": 1}
 
 
 def test_a_reply_to_what_was_asked_before_we_looked() -> None:

@@ -56,12 +56,14 @@ def test_replies_out_of_order_are_no_loss() -> None:
 
 def test_a_loss_that_comes_after_all_is_taken_back() -> None:
     wire = Harness()
+    wire.ask(9, at=8)
+    wire.answer(9, at=9, number=0)
     wire.ask(1, at=10)
     wire.ask(2, at=11)
-    wire.answer(2, at=13, number=1)
-    assert wire.counts(at=500) == {"sessions": 4, "dropped": 1}
-    wire.answer(1, at=12, number=0)
-    assert wire.counts(at=5000) == {"sessions": 4, "unpaired": 1}
+    wire.answer(2, at=13, number=2)
+    assert wire.counts(at=500) == {"sessions": 6, "dropped": 1}
+    wire.answer(1, at=12, number=1)
+    assert wire.counts(at=5000) == {"sessions": 6, "unpaired": 1}
 
 
 def test_replies_to_requests_that_we_lost_are_explained() -> None:

@@ -140,6 +140,7 @@ inline_always u32 message_length(struct connection *c, struct stream *s, struct 
         s->requests = 1;
         if (back->requests) {
             back->requests = 0;
+            back->synced = 0;  // was never a step that could be lost
             lose_sync(c, back);
         }
     }
