@@ -25,7 +25,6 @@ class Glyphs:
     none: str  # not applicable
     unknown: str
     at_least: str
-    about: str
     cut: str  # the rest of a text that did not fit
     ascending: str
     descending: str
@@ -34,7 +33,6 @@ class Glyphs:
     to: str
     bar: str  # a full cell of a bar
     bar_parts: str  # of an eighth to seven eighths of a cell
-    rule: str
     thumb: str  # where one is in a list
     unicode: bool
     graph: str
@@ -49,7 +47,6 @@ UNICODE = Glyphs(
     none="–",
     unknown="?",
     at_least="≥",
-    about="≈",
     cut="…",
     ascending="▴",
     descending="▾",
@@ -58,7 +55,6 @@ UNICODE = Glyphs(
     to="→",
     bar="█",
     bar_parts="▏▎▍▌▋▊▉",
-    rule="─",
     thumb="▐",
     unicode=True,
     graph=BRAILLE,
@@ -72,7 +68,6 @@ ASCII = Glyphs(
     none="-",
     unknown="?",
     at_least=">",
-    about="~",
     cut="~",
     ascending="^",
     descending="v",
@@ -81,7 +76,6 @@ ASCII = Glyphs(
     to=">",
     bar="#",
     bar_parts="",
-    rule="-",
     thumb="|",
     unicode=False,
     graph=ASCII_GRAPH,

@@ -206,6 +206,19 @@ async def test_why_there_is_no_reply(status: Status, said: str) -> None:
         assert said in text(stage)
 
 
+class AtLeast(MongoDB):
+    def record(self, session: Session, *, literals: bool) -> dict[str, object]:
+        return {"nreturned_at_least": 12}
+
+
+async def test_what_was_cut_is_at_least_what_was_seen(lively: View) -> None:
+    detail = DetailPanel({"mongodb": AtLeast()}, literals=False)
+    async with staged(detail) as (stage, pilot):
+        detail.open(lively, newest(lively, INSERT))
+        await press(pilot)
+        assert "nreturned           ≥ 12" in text(stage)
+
+
 class Broken(MongoDB):
     def record(self, session: Session, *, literals: bool) -> dict[str, object]:
         raise RuntimeError("a bug")

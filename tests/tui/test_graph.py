@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from probes.store.view import Heatmap
 from tests.tui.screen import press, staged, text
 from tui import glyphs
-from tui.widgets.graph import AreaGraph, HeatMap, Sparkline, area, resample, sparkline
+from tui.widgets.graph import AreaGraph, HeatMap, area, resample, sparkline
 
 ALPHABETS = (glyphs.BRAILLE, glyphs.BLOCK, glyphs.ASCII_GRAPH)
 
@@ -49,14 +49,6 @@ async def test_an_area_graph_names_its_top() -> None:
         await press(pilot)
         assert text(stage).splitlines()[0] == "req/s            120"
         assert text(stage).splitlines()[-1] == "⣀" * 10 + "⣿" * 10
-
-
-async def test_a_sparkline_widget() -> None:
-    line = Sparkline()
-    async with staged(line, (4, 1)) as (stage, pilot):
-        line.show([0, 1, 2, 4])
-        await press(pilot)
-        assert text(stage) == "▁▂▄█\n"
 
 
 async def test_a_heatmap_has_the_slowest_on_top_and_leaves_gaps() -> None:

@@ -170,6 +170,8 @@ class DetailPanel(Panel):
     def _facts(self, row: Row) -> dict[str, Any]:
         """All that is known, as sections of facts."""
         own = {name: value for name, value in self._own.items() if name not in ("error", "request", "response")}
+        if "nreturned_at_least" in own:
+            own["nreturned"] = numbers.at_least(str(own.pop("nreturned_at_least")))
         note = "a field may be missing: a head was cut" if row.truncated else None
         if self._session is None:
             note = "it is no longer kept: these facts are all there is"

@@ -85,27 +85,6 @@ def _hashes(levels: Sequence[int | None], below: int) -> str:
     )
 
 
-class Sparkline(LineWidget):
-    """One line: `show(values, top, hint)`."""
-
-    DEFAULT_CSS = """
-    Sparkline { height: 1; }
-    """
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self._values: Values = ()
-        self._top: float | None = None
-        self._hint = ""
-
-    def show(self, values: Values, top: float | None = None, hint: str = "") -> None:
-        self._values, self._top, self._hint = values, top, hint
-        self.update()
-
-    def line(self, y: int) -> Line:
-        return (Part(sparkline(self._values, self.size.width, top=self._top), self._hint),) if y == 0 else ()
-
-
 class AreaGraph(LineWidget):
     """A graph with a title and its scale: `show(title, values)`, `name_value` making the text of the top's value.
 

@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 Line: TypeAlias = tuple[Part, ...]
 
-HINTS = ("head", "title", "quiet", "bad", "warn", "good", "new", "waiting", "loud", "key", "cursor", "mark")
+HINTS = ("head", "title", "quiet", "bad", "warn", "good", "new", "waiting", "loud", "key", "cursor")
 """What a part's look can mean. What matters is bold, dim or reverse too, or has a sign: not all see colour."""
 
 
@@ -48,7 +48,6 @@ class LineWidget(Widget):
         & > .line--loud { text-style: bold; }
         & > .line--key { text-style: bold; color: $text-accent; }
         & > .line--cursor { text-style: reverse; }
-        & > .line--mark { text-style: bold; }
     }
     """
 
