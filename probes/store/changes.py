@@ -15,10 +15,6 @@ from probes.store.view import OTHER, Condition, Group, Groups, Is, Key, Point, T
 
 LEAST_BASELINE_S = 30.0
 
-OPERATION = ("protocol", "operation", "version", "target")
-ERROR = (*OPERATION, "error_name")
-CLIENT = ("protocol", "client", "application")
-
 _RATIO = 2.0  # from which on a rate or a latency has moved
 _LEAST_REQUESTS = 30  # in the minute, else chance moves them
 _LEAST_MOVE_NS = 500_000
@@ -36,24 +32,33 @@ class Kind(IntEnum):
     FASTER = 6
 
 
+_OPERATION = ("protocol", "operation", "version", "target")
+_ERROR = (*_OPERATION, "error_name")
+_CLIENT = ("protocol", "client", "application")
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change. `before` and `now` are requests or errors a second, of SLOWER and FASTER the p99 in ns.
 
-    `by` and `key` say of which group, `weight` orders the changes of one kind.
+    `key` says of which group by the kind's fields, `weight` orders the changes of one kind.
     """
 
     kind: Kind
-    by: tuple[str, ...]
     key: Key
     before: float
     now: float
     weight: float
 
-    @property
-    def where(self) -> tuple[Condition, ...]:
-        """The conditions of the requests behind it."""
-        return tuple(Is(field, value) for field, value in zip(self.by, self.key, strict=True))
+
+def fields(kind: Kind) -> tuple[str, ...]:
+    """The fields whose values are the keys of the changes of this kind."""
+    return {Kind.ERROR: _ERROR, Kind.CLIENT: _CLIENT}.get(kind, _OPERATION)
+
+
+def where_of(kind: Kind, key: Key) -> tuple[Condition, ...]:
+    """The conditions of the requests behind a change."""
+    return tuple(Is(field, value) for field, value in zip(fields(kind), key, strict=True))
 
 
 def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Change]]:
@@ -61,14 +66,14 @@ def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Ch
 
     Of each kind the weightiest comes first, then of each kind the next. Raises FilterError.
     """
-    before = view.baseline(OPERATION, where)
+    before = view.baseline(_OPERATION, where)
     if before.seconds < LEAST_BASELINE_S:
         return 0.0, []
-    now = view.groups(OPERATION, Window.M1, where)
+    now = view.groups(_OPERATION, Window.M1, where)
     found = [
-        *_errors(view.baseline(ERROR, where), view.groups(ERROR, Window.M1, where)),
+        *_errors(view.baseline(_ERROR, where), view.groups(_ERROR, Window.M1, where)),
         *_operations(before, now),
-        *_clients(view.baseline(CLIENT, where), view.groups(CLIENT, Window.M1, where)),
+        *_clients(view.baseline(_CLIENT, where), view.groups(_CLIENT, Window.M1, where)),
     ]
     kinds = [sorted((c for c in found if c.kind is kind), key=lambda c: -c.weight) for kind in Kind]
     return before.seconds, [change for some in zip_longest(*kinds) for change in some if change is not None]
@@ -80,9 +85,9 @@ def begun_ns(view: View, change: Change, where: Sequence[Condition] = ()) -> int
     Raises FilterError where only the log can answer.
     """
     measure, middle = _MEASURES[change.kind], _middle(change)
-    conditions = (*where, *change.where)
+    conditions = (*where, *where_of(change.kind, change.key))
     for window in (Window.M1, Window.M15):  # the first if it is within that minute, to the second
-        for series in view.series(change.by, window, conditions):
+        for series in view.series(fields(change.kind), window, conditions):
             begun = _crossing(series.points, measure, middle, upwards=change.now > change.before)
             if begun is not None:
                 return begun
@@ -96,7 +101,7 @@ def _errors(before: Groups, now: Groups) -> Iterator[Change]:
         earlier = before.rate(known[group.key].totals.errors) if group.key in known else 0.0
         many = group.totals.errors >= _LEAST_REQUESTS and rate > _RATIO * earlier
         if group.totals.errors and OTHER not in group.key and (not earlier or many):
-            yield Change(Kind.ERROR, now.by, group.key, earlier, rate, rate - earlier)
+            yield Change(Kind.ERROR, group.key, earlier, rate, rate - earlier)
 
 
 def _clients(before: Groups, now: Groups) -> Iterator[Change]:
@@ -104,7 +109,7 @@ def _clients(before: Groups, now: Groups) -> Iterator[Change]:
     for group in now.groups:
         if group.key not in known and group.totals.requests and OTHER not in group.key:
             rate = now.rate(group.totals.requests)
-            yield Change(Kind.CLIENT, now.by, group.key, 0.0, rate, rate)
+            yield Change(Kind.CLIENT, group.key, 0.0, rate, rate)
 
 
 def _operations(before: Groups, now: Groups) -> Iterator[Change]:
@@ -114,33 +119,31 @@ def _operations(before: Groups, now: Groups) -> Iterator[Change]:
             continue
         old = earlier[key].totals if key in earlier else Totals()
         new = later[key].totals if key in later else Totals()
-        yield from _rate_moved(now.by, key, (old, before), (new, now))
-        yield from _latency_moved(now.by, key, old, new)
+        yield from _rate_moved(key, (old, before), (new, now))
+        yield from _latency_moved(key, old, new)
 
 
-def _rate_moved(
-    by: tuple[str, ...], key: Key, earlier: tuple[Totals, Groups], later: tuple[Totals, Groups]
-) -> Iterator[Change]:
+def _rate_moved(key: Key, earlier: tuple[Totals, Groups], later: tuple[Totals, Groups]) -> Iterator[Change]:
     (old, before), (new, now) = earlier, later
     old_rate, new_rate = before.rate(old.requests), now.rate(new.requests)
     if not old.requests:
         if new.requests:
-            yield Change(Kind.OPERATION, by, key, 0.0, new_rate, new_rate)
+            yield Change(Kind.OPERATION, key, 0.0, new_rate, new_rate)
     elif new_rate > _RATIO * old_rate and new.requests >= _LEAST_REQUESTS:
-        yield Change(Kind.MORE, by, key, old_rate, new_rate, new_rate - old_rate)
+        yield Change(Kind.MORE, key, old_rate, new_rate, new_rate - old_rate)
     elif old_rate > _RATIO * new_rate and old_rate * now.seconds >= _LEAST_REQUESTS:
-        yield Change(Kind.FEWER, by, key, old_rate, new_rate, old_rate - new_rate)
+        yield Change(Kind.FEWER, key, old_rate, new_rate, old_rate - new_rate)
 
 
-def _latency_moved(by: tuple[str, ...], key: Key, old: Totals, new: Totals) -> Iterator[Change]:
+def _latency_moved(key: Key, old: Totals, new: Totals) -> Iterator[Change]:
     was, is_ = old.durations, new.durations
     if min(was.count, is_.count) < _LEAST_REQUESTS or abs(is_.p99 - was.p99) < _LEAST_MOVE_NS:
         return
     ratio = is_.p99 / max(was.p99, 1)
     if ratio > _RATIO:
-        yield Change(Kind.SLOWER, by, key, was.p99, is_.p99, log(ratio) * is_.count)
+        yield Change(Kind.SLOWER, key, was.p99, is_.p99, log(ratio) * is_.count)
     elif ratio < 1 / _RATIO:
-        yield Change(Kind.FASTER, by, key, was.p99, is_.p99, -log(ratio) * is_.count)
+        yield Change(Kind.FASTER, key, was.p99, is_.p99, -log(ratio) * is_.count)
 
 
 def _by_key(groups: Groups) -> dict[Key, Group]:

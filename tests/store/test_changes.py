@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from probes.filters import FilterError, Term
-from probes.store.changes import Change, Kind, begun_ns, changes
+from probes.store.changes import Change, Kind, begun_ns, changes, fields, where_of
 from probes.store.view import Is, View
 from tests.store.model import Model
 from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic, synthetic_view
@@ -68,8 +68,9 @@ def test_a_client_and_an_operation_that_were_not_there(view: View) -> None:
 
 def test_the_conditions_of_a_change_lead_to_its_requests(view: View) -> None:
     for change in changes(view)[1]:
-        assert len(view.matching(change.where).numbers)
-        assert change.where == tuple(Is(*pair) for pair in zip(change.by, change.key, strict=True))
+        conditions = where_of(change.kind, change.key)
+        assert len(view.matching(conditions).numbers)
+        assert conditions == tuple(Is(*pair) for pair in zip(fields(change.kind), change.key, strict=True))
 
 
 def test_of_each_kind_the_weightiest_comes_first(view: View) -> None:
