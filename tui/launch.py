@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -44,10 +45,10 @@ def run(
     """Shows the dashboard until it is left. Raises Refusal where the collector cannot begin, or one of them died."""
     privileges.die_first()
     headless.narrate("attaching probes …")
-    with Background(options, collector) as capture:
+    with Screen(screen, filter_text) as shown, Background(options, collector) as capture:
         privileges.run_last()  # only now: whoever starts this is in a hurry
         with _held_signals(), Terminal() as terminal:
-            code = _show([*screen, str(capture.store), str(os.getpid()), filter_text], capture, terminal)
+            code = shown.show(capture, terminal)
         complaint = capture.complaint()
     if complaint:
         raise Refusal(f"the collector had ended: {complaint}", ExitCode.INTERNAL)
@@ -94,22 +95,50 @@ def _held_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _show(command: Sequence[str], capture: Background, terminal: Terminal) -> int:
-    """Runs the screen until it has ended, or has to; its exit code, 0 where it had to."""
-    environment = {**os.environ, **ENVIRONMENT}
-    with subprocess.Popen(command, stderr=1, env=environment, pass_fds=[capture.store]) as screen:
+class Screen:
+    """The screen's process. It is started while the probes are attached, and opens when it gets the store."""
+
+    def __init__(self, command: Sequence[str], filter_text: str) -> None:
+        self._command = command
+        self._filter_text = filter_text
+
+    def __enter__(self) -> Self:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, _held_signals():  # Ctrl-C is for this process alone
+            self._process = subprocess.Popen(
+                [*self._command, str(theirs.fileno()), str(os.getpid()), self._filter_text],
+                stderr=1,
+                env={**os.environ, **ENVIRONMENT},
+                pass_fds=[theirs.fileno()],
+            )
+        return self
+
+    def show(self, capture: Background, terminal: Terminal) -> int:
+        """Opens it and waits until it has ended, or has to; its exit code, 0 where it had to."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            socket.send_fds(self._channel, [b"store"], [capture.store])
         told = False
-        while screen.poll() is None and not told:
+        while self._process.poll() is None and not told:
             number = signal.sigtimedwait({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S)
             told = (number is not None and number.si_signo in _ASKING) or terminal.is_closed
         capture.ask_to_end()
         told |= terminal.is_closed or bool(signal.sigpending() & _ASKING)
-        if screen.poll() is None:
-            screen.terminate()
+        self._end()
+        terminal.is_reset = self._process.returncode >= 0
+        return 0 if told else self._process.returncode
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
             try:
-                screen.wait(_GRACE_S)
+                self._process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
-                screen.kill()
-                screen.wait()
-        terminal.is_reset = screen.returncode >= 0
-        return 0 if told else screen.returncode
+                self._process.kill()
+                self._process.wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._channel.close()
+        self._process.kill()  # where it was never opened, it has not touched the terminal
+        self._process.wait()

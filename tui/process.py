@@ -1,7 +1,7 @@
-"""The screen's process: `python -m tui.process STORE PARENT [FILTER]`, STORE the descriptor of what it shows.
+"""The screen's process: `python -m tui.process CHANNEL PARENT [FILTER]`, CHANNEL a unix socket that brings the store.
 
-It draws what others wrote, so it begins by giving up whatever root could do. The signals that its parent held back
-reach it after that.
+It draws what others wrote, so it begins by giving up whatever root could do. It opens when the store's descriptor
+comes, and ends where that never comes; the signals that its parent held back reach it then.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -19,24 +20,29 @@ from probes.cli import guarded
 from probes.exit_codes import ExitCode
 
 _GRACE_S = 1.5  # to restore the terminal after the parent's death
+_MESSAGE_BYTES = 16
 
 
 def main() -> int:
     return guarded(lambda: _run(int(sys.argv[1]), int(sys.argv[2]), " ".join(sys.argv[3:])))
 
 
-def _run(store: int, parent: int, filter_text: str) -> ExitCode:
+def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     _give_up_privileges()
+    privileges.run_last()
     privileges.die_with(parent, signal.SIGTERM)
-    threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-    from probes.store.reader import Reader
 
     from probes.collector import known_protocols  # only now: none of it has to be root's
+    from probes.store.reader import Reader
     from tui import app
 
-    view = Reader(store)
+    with socket.socket(fileno=channel) as source:
+        _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 1)
+    if not descriptors:
+        return ExitCode.OK
+    threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    view = Reader(descriptors[0])
     return app.run(view, protocols=known_protocols(), literals=view.facts().literals, filter_text=filter_text)
 
 

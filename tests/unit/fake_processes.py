@@ -58,12 +58,13 @@ def collector(behaviour: str) -> ExitCode:
     return ExitCode.OK
 
 
-def screen(behaviour: str, store: str, parent: str, filter_text: str) -> ExitCode:
+def screen(behaviour: str, channel: str, parent: str, filter_text: str) -> ExitCode:
     privileges.die_with(int(parent), signal.SIGTERM)
     assert filter_text == "status:error"
+    _, (store,), _, _ = socket.recv_fds(socket.socket(fileno=int(channel)), 16, 1)
     before = termios.tcgetattr(0)
     tty.setraw(0)
-    text = os.pread(int(store), 100, 0).decode()
+    text = os.pread(store, 100, 0).decode()
     os.write(2, f"\x1b[?1049h\x1b[?25lscreen shows {text}\r\n".encode())
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGHUP):
