@@ -150,7 +150,8 @@ async def test_a_request_in_flight_grows_older_and_then_ends() -> None:
     model.set_inflight(waiting, NOW_NS)
     detail = panel()
     async with staged(detail) as (stage, pilot):
-        detail.open(model, model.inflight().rows[0])
+        in_flight = model.inflight().rows[0]
+        detail.open(model, in_flight)
         detail.show(model, Window.M1, (), NOW_NS)
         await press(pilot)
         assert "no reply for 41 s" in text(stage)
@@ -169,6 +170,23 @@ async def test_a_request_in_flight_grows_older_and_then_ends() -> None:
         assert detail.row is not None
         assert detail.row.number == 1
         assert "wait 41.0 s" in text(stage)
+
+        detail.open(model, in_flight)  # who comes late finds the same
+        assert detail.row.number == 1
+
+
+async def test_what_is_seen_to_wait_no_longer_does_not_grow_older() -> None:
+    model = Model(START_NS)
+    model.set_inflight(Traffic().waiting(NOW_NS), NOW_NS)
+    detail = panel()
+    async with staged(detail) as (stage, pilot):
+        detail.open(model, model.inflight().rows[0])
+        detail.show(model, Window.M1, (), NOW_NS)
+        model.set_inflight([], NOW_NS)
+        detail.show(model, Window.M1, (), NOW_NS + 9 * SECOND)
+        await press(pilot)
+        assert "waits 41 s" in text(stage)
+        assert "no longer seen to wait" in text(stage)
 
 
 async def test_both_ends_are_compared(lively: View) -> None:

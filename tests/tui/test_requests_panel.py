@@ -156,6 +156,8 @@ async def test_what_waited_under_the_cursor_stays_when_it_ends() -> None:
         panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
         assert shown(stage)[1] == before
+        await press(pilot, "enter")
+        assert [row.operation for row in stage.details] == ["Produce"]
 
 
 async def test_enter_opens_the_row_under_the_cursor(lively: View) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textual import events
@@ -52,7 +52,7 @@ class DetailPanel(Panel):
         self._session: Session | None = None
         self._record: dict[str, Any] = {}
         self._own: Mapping[str, Any] = {}
-        self._searched = 0  # rows of the log before this one are not what became of it
+        self._searched = 0  # rows of the log before this one are not what became of what is in flight
         self._folded: set[Path] = set(_FOLDED)
         self._same = ""
         self._where: Where = ()
@@ -72,10 +72,14 @@ class DetailPanel(Panel):
         return self.query_one(LineTable)
 
     def open(self, view: View, row: Row) -> None:
-        """Show this row."""
-        self._view, self._row = view, row
-        self._searched = view.span().next if row.number < 0 else 0
+        """Show this row; what was in flight and has ended since, as it ended."""
         self._session = view.session(row)
+        if row.number < 0 and self._session is None:
+            ended = self._on_connection(view, row, 0, backwards_from=-1)
+            row = next((each for each in ended if each.key == row.key), row)
+            self._session = view.session(row)
+        self._view, self._row = view, row
+        self._searched = view.span().next
         self._own = self._described()
         clock = WallClock(view.facts().wall_offset_ns)
         self._record = session_record(self._session, self._own, clock) if self._session is not None else {}
@@ -89,9 +93,11 @@ class DetailPanel(Panel):
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         if self._row is None:
             return
-        self._view, self._where, self._now_ns = view, where, now_ns
-        if self._row.number < 0 and self._session is not None:
+        self._view, self._where = view, where
+        if self._row.number < 0:
             self._follow(view)
+        if self._row.number >= 0 or view.session(self._row) is not None:
+            self._now_ns = now_ns  # what is seen to wait grows older, and nothing else
         self._same = self._same_text(view)
         self._draw()
 
@@ -152,7 +158,9 @@ class DetailPanel(Panel):
     def _times(self, row: Row) -> list[list[Part]]:
         times = self._session.times if self._session is not None else None
         if times is None or not times.reply_first:
-            return [[Part(f" {_without_reply(row, self._now_ns)}", "quiet")]]
+            gone = row.number < 0 and self._view is not None and self._view.session(row) is None
+            words = "no longer seen to wait, nor how it ended" if gone else _without_reply(row, self._now_ns)
+            return [[Part(f" {words}", "quiet")]]
         spans = (
             ("request", times.request_last - times.request_first),
             ("waits" if row.long_poll else "wait", times.duration),
@@ -277,7 +285,7 @@ class DetailPanel(Panel):
         return next(self._on_connection(view, row, 0, backwards_from=row.number), None)
 
     @staticmethod
-    def _on_connection(view: View, row: Row, first: int, *, backwards_from: int | None = None) -> Any:
+    def _on_connection(view: View, row: Row, first: int, *, backwards_from: int | None = None) -> Iterator[Row]:
         """The rows of `row`'s connection from number `first` on; or those before a number, the latest first."""
         where = [Term("client", "=", str(row.client))] if row.client.host else []
         found = view.matching(where, first).numbers

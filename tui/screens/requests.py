@@ -26,7 +26,6 @@ class RequestsPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__(id=self.ident)
-        self._rows: LogRows | None = None
         self._cache = RowCache()
         self._where: Where = ()
         self._matching: Numbers = range(0)
@@ -49,8 +48,7 @@ class RequestsPanel(Panel):
         self._match(view)
         inflight = view.inflight(where)
         most = max(3, table.page // 3) if len(self._matching) else inflight.total
-        self._rows = LogRows(view, inflight.rows[:most], self._matching, now_ns, self._cache)
-        table.show(self._rows)
+        table.show(LogRows(view, inflight.rows[:most], self._matching, now_ns, self._cache))
         ended = sum(group.totals.requests for group in view.groups(("protocol",), window, where).groups)
         self._show_state(view, window, inflight, ended)
 
@@ -63,7 +61,7 @@ class RequestsPanel(Panel):
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
         message.stop()
-        row = self._rows.row(message.key) if self._rows is not None else None
+        row = self.table.request
         if row is not None:
             self.post_message(Detail(row))
 

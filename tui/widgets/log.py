@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from probes.records import Status
 from probes.store.view import Row, View
 from tui.glyphs import glyphs
 from tui.widgets import numbers
-from tui.widgets.table import AnyCell, AnyRow, Cell, Column, LineRow, LineTable
+from tui.widgets.table import AnyCell, Cell, Column, LineTable
 
 Numbers = range | NDArray[np.int64]
 """Numbers of rows, ascending: all of the log's, or those that fit a filter."""
@@ -38,6 +38,15 @@ COLUMNS = (
     Column("server", "server", 15, priority=5, sortable=False),
     Column("opcode", "opcode", 12, priority=6, sortable=False),
 )
+
+
+class LogRow(NamedTuple):
+    """A row of the table, with what it shows; None where that is no longer kept."""
+
+    key: Hashable
+    cells: tuple[AnyCell, ...]
+    hint: str
+    row: Row | None
 
 
 class RowCache:
@@ -62,7 +71,7 @@ class RowCache:
         return self._known[number]
 
 
-class LogRows(Sequence[AnyRow]):
+class LogRows(Sequence[LogRow]):
     """Rows of the log as a table wants them: those in flight, then `matching` from the newest on. Does not change."""
 
     def __init__(self, view: View, inflight: Sequence[Row], matching: Numbers, now_ns: int, cache: RowCache) -> None:
@@ -74,21 +83,21 @@ class LogRows(Sequence[AnyRow]):
         return len(self.inflight) + len(self._matching)
 
     @overload
-    def __getitem__(self, index: int) -> AnyRow: ...
+    def __getitem__(self, index: int) -> LogRow: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[AnyRow]: ...
-    def __getitem__(self, index: int | slice) -> AnyRow | Sequence[AnyRow]:
+    def __getitem__(self, index: slice) -> Sequence[LogRow]: ...
+    def __getitem__(self, index: int | slice) -> LogRow | Sequence[LogRow]:
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         if index < len(self.inflight):
             row = self.inflight[index]
-            return LineRow(key_of(row), cells_of(row, self._wall_offset_ns, self._now_ns), "waiting")
+            return LogRow(key_of(row), cells_of(row, self._wall_offset_ns, self._now_ns), "waiting", row)
         place = len(self) - 1 - index  # the newest is the first
         number = int(self._matching[place])
         found = self._cache.row(self._view, self._matching, place)
         if found is None:
-            return LineRow(number, ("", "", "no longer kept", *("",) * (len(COLUMNS) - 3)), "quiet")
-        return LineRow(number, cells_of(found, self._wall_offset_ns, self._now_ns))
+            return LogRow(number, ("", "", "no longer kept", *("",) * (len(COLUMNS) - 3)), "quiet", None)
+        return LogRow(number, cells_of(found, self._wall_offset_ns, self._now_ns), "", found)
 
     def find(self, key: Hashable) -> int | None:
         """The place of the row with this key."""
@@ -98,15 +107,6 @@ class LogRows(Sequence[AnyRow]):
         if place < len(self._matching) and self._matching[place] == key:
             return len(self) - 1 - place
         return None
-
-    def row(self, key: Hashable) -> Row | None:
-        """The row with this key, where it is still to be had."""
-        index = self.find(key)
-        if index is None:
-            return None
-        if index < len(self.inflight):
-            return self.inflight[index]
-        return self._cache.row(self._view, self._matching, len(self) - 1 - index)
 
 
 class LogTable(LineTable):
@@ -133,6 +133,12 @@ class LogTable(LineTable):
             self._top = found - line
             self._keep_within()
             self.update()
+
+    @property
+    def request(self) -> Row | None:
+        """What the cursor is on, also where it is no longer among the rows."""
+        row = self.cursor_row
+        return row.row if isinstance(row, LogRow) else None
 
     def action_edge(self, last: int) -> None:
         if last:
