@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from probes.records import Status
-from probes.store.columns import Mask, group
+from probes.store.columns import Mask, group, mask
 from probes.store.layout import BUCKETS, LONG_BUCKET, STATUSES, TOTALS, Flag, Records
 from probes.store.names import NamesReader
 from probes.store.sums import Slot
 from probes.store.tally import Numbers, Sums, Tally, bands, buckets_of, durations_of, sums
-from probes.store.view import NO_VALUES, Group, Key, Point, Quantiles, Series, Totals
+from probes.store.view import NO_VALUES, Condition, Group, Key, Point, Quantiles, Series, Totals
+
+Question: TypeAlias = tuple[tuple[str, ...], tuple[Condition, ...]]  # fields to group by, and conditions
 
 _NOTHING = Totals()
+_QUESTIONS = 16  # whose answers are kept
 _ERROR, _ONEWAY, _LOST, _DROPPED, _UNPARSED = (
     STATUSES.index(each) for each in (Status.ERROR, Status.ONEWAY, Status.LOST, Status.DROPPED, Status.UNPARSED)
 )
@@ -75,41 +78,56 @@ def count_by_key(rows: Records, by: Sequence[str], names: NamesReader) -> dict[K
     return dict(zip(grouping.keys, np.bincount(grouping.of, minlength=len(grouping.keys)).tolist(), strict=True))
 
 
+class SlotTotals:
+    """What each group adds up to in each slot, by what was asked. A slot is added up once, for it never changes.
+
+    The open ten seconds do: they are told apart by their end.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Question, dict[tuple[int, int], dict[Key, Totals]]] = {}
+        self._epoch = -1
+
+    def of(
+        self, question: Question, slots: Sequence[Slot], cells: Records, names: NamesReader
+    ) -> list[dict[Key, Totals]]:
+        """The totals of each slot by key."""
+        if self._epoch != names.epoch:
+            self._known.clear()
+            self._epoch = names.epoch
+        known = self._known.pop(question, {})
+        by, where = question
+        chosen = mask(where, cells, names)
+        found = {}
+        for slot in slots:
+            place = (slot.start_ns, slot.end_ns)
+            found[place] = known.get(place) or _totals_by_key(slot.tally, cells, chosen, by, names)
+        self._known[question] = found
+        while len(self._known) > _QUESTIONS:
+            del self._known[next(iter(self._known))]
+        return [found[slot.start_ns, slot.end_ns] for slot in slots]
+
+
+def _totals_by_key(
+    tally: Tally, cells: Records, chosen: Mask, by: Sequence[str], names: NamesReader
+) -> dict[Key, Totals]:
+    groups = group_cells(cells, chosen, tally.totals["cell"].astype(np.int64), by, names)
+    return dict(zip(groups.keys, group_totals(groups, tally, cells), strict=True))
+
+
 def series(
-    groups: CellGroups, slots: Sequence[Slot | None], cells: Records, step_s: int, end_ns: int
+    slots: Sequence[Slot | None], totals: Sequence[Mapping[Key, Totals]], step_s: int, end_ns: int
 ) -> tuple[Series, ...]:
-    """Each group over the slots."""
-    count = len(groups.keys)
-    there = [(index, slot) for index, slot in enumerate(slots) if slot is not None]
-    if not there or not count:
-        return ()
-    of_total: list[Numbers] = []
-    of_bucket: list[Numbers] = []
-    for index, slot in there:
-        for of, codes in (
-            (of_total, slot.tally.totals["cell"]),
-            (of_bucket, slot.tally.buckets["key"] // BUCKETS),
-        ):
-            its = groups.of_cell[codes]
-            of.append(np.where(its < 0, -1, index * count + its))
-    totals = _totals(
-        sums(
-            count * len(slots),
-            np.concatenate(of_total),
-            np.concatenate([slot.tally.totals for _, slot in there]),
-            np.concatenate(of_bucket),
-            _joined_buckets([slot.tally for _, slot in there]),
-            cells,
-        )
-    )
+    """Each group over the slots; `totals` are those of the slots that are there."""
+    keys = sorted({key for its in totals for key in its}, key=repr)
     found = []
-    for number, key in enumerate(groups.keys):
+    for key in keys:
+        its = iter(totals)
         points = (
-            None if slot is None else Point(slot.start_ns, slot.end_ns, totals[index * count + number])
-            for index, slot in enumerate(slots)
+            None if slot is None else Point(slot.start_ns, slot.end_ns, next(its).get(key, _NOTHING)) for slot in slots
         )
         found.append(Series(key, step_s, end_ns, tuple(points)))
-    return tuple(sorted(found, key=lambda each: repr(each.key)))
+    return tuple(found)
 
 
 def heat(chosen: Mask, slots: Sequence[Slot | None], cells: Records) -> tuple[tuple[int, ...] | None, ...]:
@@ -125,13 +143,6 @@ def heat(chosen: Mask, slots: Sequence[Slot | None], cells: Records) -> tuple[tu
             counts.append(its["count"].astype(np.int64))
     rows = bands(len(slots), np.concatenate(of_slot), np.concatenate(buckets), np.concatenate(counts)).tolist()
     return tuple(None if slot is None else tuple(row) for slot, row in zip(slots, rows, strict=True))
-
-
-def _joined_buckets(tallies: Sequence[Tally]) -> Records:
-    joined = np.empty(sum(len(each.buckets) for each in tallies), LONG_BUCKET)
-    for name in ("key", "count"):
-        joined[name] = np.concatenate([each.buckets[name] for each in tallies])
-    return joined
 
 
 def _totals(of: Sums) -> list[Totals]:

@@ -52,16 +52,21 @@ def group(records: Records, by: Sequence[str], names: NamesReader) -> Grouping:
     return Grouping(of, keys)
 
 
-def _distinct(codes: Numbers) -> tuple[Numbers, Numbers]:
+def _distinct(codes: NDArray[Any]) -> tuple[Numbers, Numbers]:
     """Which codes there are, ascending, and for each record the index of its own."""
-    if not len(codes):
-        return codes, codes
-    most = int(codes.max())
-    if most > 4 * len(codes) + _PORTS:
+    present = _present(codes)
+    if present is None:
         return np.unique(codes, return_inverse=True)
-    seen = np.zeros(most + 1, np.bool_)
-    seen[codes] = True
-    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[codes]
+    index = np.zeros(len(present), np.int64)
+    found = np.flatnonzero(present)
+    index[found] = np.arange(len(found))
+    return found, np.take(index, codes)
+
+
+def _present(codes: NDArray[Any]) -> Mask | None:
+    """By code, whether a record has it; None where the codes are too great for a table of them."""
+    most = int(codes.max(initial=0))
+    return None if most > 4 * len(codes) + _PORTS else np.bincount(codes, minlength=1) > 0
 
 
 _COLUMN_OF = {
@@ -78,23 +83,25 @@ _COLUMN_OF = {
 _OF_EITHER_PROCESS = frozenset({"process", "pid", "container"})
 
 
-def _codes(field: str, records: Records) -> Numbers:
+def _codes(field: str, records: Records) -> NDArray[Any]:
     """A number for each record; records with the same number have the same value of `field`."""
     if field in _COLUMN_OF:
-        return np.asarray(records[_COLUMN_OF[field]], np.int64)
+        return records[_COLUMN_OF[field]]
     if field in _OF_EITHER_PROCESS:
         server, client = records["server_process"], records["client_process"]
-        processes: Numbers = np.where(server != 0, server, client).astype(np.int64)
-        return processes
+        return np.where(server != 0, server, client)
     if field == "version":
-        versions: Numbers = records["version"].astype(np.int64) - NO_VERSION
-        return versions
+        return records["version"].astype(np.int64) - NO_VERSION
     if field == "server":
-        addresses: Numbers = np.asarray(records["server_host"], np.int64) * _PORTS + records["server_port"]
+        addresses: Numbers = records["server_host"].astype(np.int64) * _PORTS + records["server_port"]
         return addresses
     if field == "seen_from":
-        return np.asarray(records["side"], np.int64)
-    raise ValueError(f"nothing is grouped by {field!r}: the fields are {', '.join(GROUP_FIELDS)}")
+        return records["side"]
+    raise _no_such_field(field)
+
+
+def _no_such_field(field: str) -> ValueError:
+    return ValueError(f"nothing is grouped by {field!r}: the fields are {', '.join(GROUP_FIELDS)}")
 
 
 def _value(field: str, code: int, names: NamesReader) -> KeyValue:
@@ -127,10 +134,27 @@ def error_name(text: str) -> str:
 
 def mask(where: Sequence[Condition], records: Records, names: NamesReader) -> Mask:
     """Which records fit all conditions. Raises FilterError; of it NotOfCellsError where only rows could tell."""
+    are_rows = "request_first" in (records.dtype.names or ())
+    for condition in where:
+        _check(condition, are_rows)
     fitting = np.ones(len(records), np.bool_)
     for condition in where:
-        fitting &= _is(condition, records, names) if isinstance(condition, Is) else _term(condition, records, names)
+        if fitting.any():
+            fitting &= _is(condition, records, names) if isinstance(condition, Is) else _term(condition, records, names)
     return fitting
+
+
+def _check(condition: Condition, are_rows: bool) -> None:
+    """Raises what is wrong with a condition."""
+    if isinstance(condition, Is):
+        if condition.field not in GROUP_FIELDS:
+            raise _no_such_field(condition.field)
+        return
+    matcher(condition)
+    field = condition.field.lower()
+    of_rows = field in _OF_ROWS or (field == "client" and _may_name_a_port(condition.value))
+    if of_rows and not are_rows:
+        raise NotOfCellsError(f"only the log can say which sessions fit {condition.field}")
 
 
 def _is(condition: Is, records: Records, names: NamesReader) -> Mask:
@@ -142,19 +166,14 @@ def _is(condition: Is, records: Records, names: NamesReader) -> Mask:
 
 def _decided(decide: Callable[[int], bool], codes: NDArray[Any]) -> Mask:
     """What was decided of each record's code, having been asked once for each that there is."""
-    if not len(codes):
-        return np.zeros(0, np.bool_)
-    most = int(codes.max())
-    if most > 4 * len(codes) + _PORTS:
+    codes = np.ascontiguousarray(codes)
+    fitting = _present(codes)
+    if fitting is None:
         present, its_code = np.unique(codes, return_inverse=True)
-        fitting: Mask = np.array([decide(code) for code in present.tolist()], np.bool_)[its_code]
-        return fitting
-    seen = np.zeros(most + 1, np.bool_)
-    seen[codes] = True
-    for code in np.flatnonzero(seen).tolist():
-        seen[code] = decide(code)
-    chosen: Mask = seen[codes]
-    return chosen
+        return np.take(np.array([decide(code) for code in present.tolist()], np.bool_), its_code)
+    for code in np.flatnonzero(fitting).tolist():
+        fitting[code] = decide(code)
+    return np.take(fitting, codes)
 
 
 def _term(term: Term, records: Records, names: NamesReader) -> Mask:
@@ -219,14 +238,8 @@ def _has(records: Records, flag: Flag) -> Mask:
     return np.asarray(records["flags"] & flag, np.bool_)
 
 
-def _only_of_rows(records: Records) -> None:
-    if "request_first" not in (records.dtype.names or ()):
-        raise NotOfCellsError("only the log can say which sessions fit this filter")
-
-
 def _duration(long_poll: bool) -> Callable[[Records], tuple[NDArray[Any], Mask]]:
     def durations(rows: Records) -> tuple[NDArray[Any], Mask]:
-        _only_of_rows(rows)
         return durations_of(rows), _has(rows, Flag.REPLIED) & (_has(rows, Flag.LONG_POLL) == long_poll)
 
     return durations
@@ -234,7 +247,6 @@ def _duration(long_poll: bool) -> Callable[[Records], tuple[NDArray[Any], Mask]]
 
 def _bytes(column: str, flag: Flag) -> Callable[[Records], tuple[NDArray[Any], Mask]]:
     def lengths(rows: Records) -> tuple[NDArray[Any], Mask]:
-        _only_of_rows(rows)
         return rows[column], _has(rows, flag) | (rows[column] != 0)
 
     return lengths
@@ -251,10 +263,10 @@ _NUMBERS: dict[str, Callable[[Records], tuple[NDArray[Any], Mask]]] = {
 
 
 def _truncated(rows: Records) -> tuple[Sequence[str], NDArray[Any]]:
-    _only_of_rows(rows)
     return _TRUTH, _has(rows, Flag.REQUEST_CUT | Flag.REPLY_CUT).astype(np.intp)
 
 
+_OF_ROWS = frozenset({"duration", "wait", "request_bytes", "response_bytes", "truncated"})  # fields that cells lack
 _TRUTH = ("false", "true")
 
 # The values that a field may have, and the index of each record's.
@@ -272,8 +284,6 @@ def _addresses(field: str, pattern: str, fits: Callable[[Any], bool], records: R
     fitting = _of_names(lambda host: bool(host) and fits(host), records, host_column, names)
     if not _may_name_a_port(pattern):
         return fitting
-    if port_column not in (records.dtype.names or ()):
-        _only_of_rows(records)
 
     def fits_with_port(code: int) -> bool:
         return fits(str(Address(names.text("host", code // _PORTS), code % _PORTS)))

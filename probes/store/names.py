@@ -98,10 +98,15 @@ class NamesReader:
         self._known: dict[str, list[str]] = {}
         self._epoch = -1
 
+    @property
+    def epoch(self) -> int:
+        """Grows when a number comes to mean another name."""
+        return self._header[At.NAMES_EPOCH]
+
     def all(self, table: str) -> list[str]:
         """The names of a table, by number."""
-        if self._epoch != self._header[At.NAMES_EPOCH]:
-            self._epoch = self._header[At.NAMES_EPOCH]
+        if self._epoch != self.epoch:
+            self._epoch = self.epoch
             self._known = {}
         known = self._known.setdefault(table, [])
         entries, next_at = self._tables[table]

@@ -13,6 +13,7 @@ from probes.records import Session
 from probes.store import memory
 from probes.store.answers import (
     CellGroups,
+    SlotTotals,
     count_by_key,
     group_cells,
     group_totals,
@@ -62,6 +63,7 @@ class Reader:
         self._names = NamesReader(self._memory, self._header, self._layout)
         self._log = LogReader(self._memory, self._header, self._layout, self._names)
         self._sums = SumsReader(self._memory, self._header, self._layout)
+        self._slot_totals = SlotTotals()
         self._facts: tuple[int, Facts] = (0, Facts())
 
     def facts(self) -> Facts:
@@ -118,9 +120,9 @@ class Reader:
         def answer() -> tuple[Series, ...]:
             sums = self._sums.read()
             step_s, slots = sums.steps(window)
-            present = self._sums.merged([slot for slot in slots if slot is not None]).totals["cell"].astype(np.int64)
-            groups = group_cells(sums.cells, mask(where, sums.cells, self._names), present, by, self._names)
-            return series(groups, slots, sums.cells, step_s, sums.folded_ns)
+            there = [slot for slot in slots if slot is not None]
+            totals = self._slot_totals.of((tuple(by), tuple(where)), there, sums.cells, self._names)
+            return series(slots, totals, step_s, sums.folded_ns)
 
         return self._settled(answer)
 
@@ -239,8 +241,8 @@ class Reader:
     def _settled(self, answer: Callable[[], T]) -> T:
         """`answer`, asked again where numbers came to mean other names meanwhile."""
         for _ in range(_TRIES):
-            epoch = self._header[At.NAMES_EPOCH]
+            epoch = self._names.epoch
             given = answer()
-            if self._header[At.NAMES_EPOCH] == epoch:
+            if self._names.epoch == epoch:
                 break
         return given

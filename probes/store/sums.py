@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _PATIENCE_S = 0.5  # a fold takes some milliseconds: one that lasts longer will never end
 _QUARTER_TENS = 90
+_TENS_KEPT = 4  # sums of many of them: of a quarter of an hour, of the one before the last minute
 
 
 class Slot(NamedTuple):
@@ -114,23 +115,35 @@ class SumsReader:
         ]
         self._base: tuple[int, Slot] | None = None
         self._sums: Sums | None = None
-        self._merged: dict[tuple[int, ...], Tally] = {}
+        self._merged: dict[tuple[int, int, int], Tally] = {}
+        self._tens: dict[tuple[int, int, int], Tally] = {}
 
     def read(self) -> Sums:
         """The sums as of the last fold."""
         if self._sums is None or self._sums.folds != self._header[At.FOLDS]:
             self._sums = self._consistently(self._read)
+            self._merged.clear()
         return self._sums
 
     def merged(self, slots: Sequence[Slot]) -> Tally:
-        """The tallies of `slots` added up. Those of tens of seconds are added up once for many folds."""
-        is_ten = [self._coarse.slots.get(slot.number) is slot for slot in slots]
-        tens = tuple(slot.number for slot, its in zip(slots, is_ten, strict=True) if its)
-        if tens not in self._merged:
-            if len(self._merged) > 4:
-                self._merged.clear()
-            self._merged[tens] = merge([slot.tally for slot, its in zip(slots, is_ten, strict=True) if its])
-        return merge([self._merged[tens], *(slot.tally for slot, its in zip(slots, is_ten, strict=True) if not its)])
+        """The tallies of slots of the last `read` added up; those of tens of seconds once for many folds."""
+        if not slots:
+            return merge([])
+        key = (slots[0].start_ns, slots[-1].end_ns, len(slots))
+        if key not in self._merged:
+            is_ten = [self._coarse.slots.get(slot.number) is slot for slot in slots]
+            tens = [slot for slot, its in zip(slots, is_ten, strict=True) if its]
+            rest = [slot.tally for slot, its in zip(slots, is_ten, strict=True) if not its]
+            self._merged[key] = merge([self._merged_tens(tens), *rest]) if tens else merge(rest)
+        return self._merged[key]
+
+    def _merged_tens(self, slots: Sequence[Slot]) -> Tally:
+        key = (slots[0].number, slots[-1].number, len(slots))
+        if key not in self._tens:
+            if len(self._tens) >= _TENS_KEPT:
+                self._tens.clear()
+            self._tens[key] = merge([slot.tally for slot in slots])
+        return self._tens[key]
 
     def _read(self) -> Sums:
         header = self._header
