@@ -159,8 +159,8 @@ class DetailPanel(Panel):
         times = self._session.times if self._session is not None else None
         if times is None or not times.reply_first:
             gone = row.number < 0 and self._view is not None and self._view.session(row) is None
-            words = "no longer seen to wait, nor how it ended" if gone else _without_reply(row, self._now_ns)
-            return [[Part(f" {words}", "quiet")]]
+            why = "no longer seen to wait, nor how it ended" if gone else _without_reply(row, self._now_ns)
+            return [[Part(f" {why}", "quiet")]]
         spans = (
             ("request", times.request_last - times.request_first),
             ("waits" if row.long_poll else "wait", times.duration),
