@@ -65,10 +65,10 @@ class OnTerminal:
                 raise RuntimeError(f"the shell ended with {self.process.returncode}")
             time.sleep(0.005)
 
-    def until(self, wanted: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
-        """Reads until this was shown; all that was shown so far. Raises TimeoutError."""
+    def until(self, wanted: bytes, timeout_s: float = TIMEOUT_S, *, after: int = 0) -> bytes:
+        """Reads until this was shown, `after` so many bytes; all that was shown so far. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
-        while wanted not in self.shown:
+        while wanted not in self.shown[after:]:
             if time.monotonic() > deadline or not self.read(0.1):
                 raise TimeoutError(f"{wanted!r} was not shown: {self.shown[-2000:]!r}")
         return self.shown
