@@ -12,7 +12,7 @@ import marshal
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
@@ -29,7 +29,8 @@ _KEPT_APART = {"id", "data", "failure"}
 MARSHAL_VERSION = 2  # without back-references, which cost more than they save
 
 
-class Codec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Codec:
     """How messages of class `of` are taken apart and made again.
 
     `take` gives the attributes `names`, of which the first `shared` are shared and the others numbers of their own.

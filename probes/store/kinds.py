@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import marshal
 import mmap
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,8 @@ TABLE_OF = {
 }
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """What follows from a kind: the row's key, its cell, its targets, and its details but for the heads.
 
     `shared` is where their shared part is, and how many bytes; `own` are the numbers, `details` all of it packed for
@@ -64,7 +66,8 @@ class Entry(NamedTuple):
     details: bytes
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Known:
     """A connection as it was met: it is met again when one of the first four has changed."""
 
     near: Address
@@ -141,7 +144,7 @@ class Kinds:
         entry = known.common.get(common)
         if entry is None or entry.shared[0] < self.oldest_shared:
             entry = known.common[common] = self._new(known, common, session, codecs)
-        entry = entry._replace(own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
+        entry = replace(entry, own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
         self._entries += kind not in known.entries
         known.entries[kind] = entry
         return entry
@@ -175,7 +178,7 @@ class Kinds:
         )
         # What waits is in no cell yet.
         cell = 0 if status is Status.INFLIGHT else self.cells.number(KEY.pack(*key, flags & OF_CELL))
-        request_class, reply_class = (codec and codec.of for codec in codecs)
+        request_class, reply_class = (None if codec is None else codec.of for codec in codecs)
         shared = Shared(request_class, asked or (), reply_class, answered or (), failed, namespace).dumps()
         keep = len(shared) <= self.shared.size // 64
         place = (self.shared.append(shared), len(shared)) if keep else (0, 0)

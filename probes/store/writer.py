@@ -17,7 +17,7 @@ from probes.records import Address, Session
 from probes.store import memory
 from probes.store.details import MARSHAL_VERSION, Codec, More, codec
 from probes.store.facts import dumps_facts
-from probes.store.kinds import Codecs, Entry, Kinds
+from probes.store.kinds import Codecs, Entry, Kinds, Known
 from probes.store.layout import (
     INFLIGHT_HEADER,
     ROW,
@@ -173,28 +173,28 @@ class Writer:
                 heads += own, request_data, reply_data
             else:
                 size = 0
-            row = (
-                request_first,
-                request_last,
-                reply_first,
-                reply_last,
-                request_id,
-                reply_id or 0,
-                connection.id,
-                position,
-                size,
-                request_head,
-                session.request_bytes,
-                session.reply_bytes,
-                entry.cell,
-                entry.targets,
-                known.client_port,
-                entry.key,
-            )
             try:
-                rows.append(pack(*row))
+                row = pack(
+                    request_first,
+                    request_last,
+                    reply_first,
+                    reply_last,
+                    request_id,
+                    reply_id or 0,
+                    connection.id,
+                    position,
+                    size,
+                    request_head,
+                    session.request_bytes,
+                    session.reply_bytes,
+                    entry.cell,
+                    entry.targets,
+                    known.client_port,
+                    entry.key,
+                )
             except error:
-                rows.append(pack(*map(_clipped, row, _FIELDS)))
+                row = _clipped(session, entry, known, (position, size, request_head))
+            rows.append(row)
             position += size
         details.append(b"".join(heads))
         return rows
@@ -270,13 +270,18 @@ def _with_more(entry: Entry, session: Session, codecs: Codecs) -> bytes:
     return marshal.dumps((entry.shared, *entry.own, tuple(more)), MARSHAL_VERSION)
 
 
-_FIELDS = "qqqqqqQQIIIIHHHs"  # of a row, as in ROW_FORMAT
-_BOUNDS = {"q": (-(1 << 63), (1 << 63) - 1), "Q": (0, (1 << 64) - 1), "I": (0, (1 << 32) - 1), "H": (0, (1 << 16) - 1)}
-
-
-def _clipped(value: Any, kind: str) -> Any:
-    """`value` as far as a field of this kind can hold it."""
-    if kind not in _BOUNDS:
-        return value
-    least, most = _BOUNDS[kind]
-    return max(least, min(value, most))
+def _clipped(session: Session, entry: Entry, known: Known, head: tuple[int, int, int]) -> bytes:
+    """The row of a session with numbers that are beyond their fields."""
+    request_id = 0 if session.request is None else session.request.id
+    reply_id = 0 if session.reply is None else session.reply.id or 0
+    most = (1 << 32) - 1
+    return _ROW.pack(
+        *(max(-(1 << 63), min(each, (1 << 63) - 1)) for each in (*session.times, request_id, reply_id)),
+        session.connection.id & 0xFFFF_FFFF_FFFF_FFFF,
+        *head,
+        *(max(0, min(each, most)) for each in (session.request_bytes, session.reply_bytes)),
+        entry.cell,
+        entry.targets,
+        known.client_port,
+        entry.key,
+    )
