@@ -49,8 +49,8 @@ class _End:
 class Ends:
     """Joins the sessions of both ends of a connection; tells all others as they are.
 
-    Only where the opposite end is known, or must soon be, does a session wait: for `hold_ns` of the events' time, at most
-    twice that.
+    Only where the opposite end is known, or must soon be, does a session wait: for `hold_ns` of the events' time, at
+    most twice that.
     Messages of a view that is not told on its own move from `sessions` to `other_end` in the ledger.
     """
 
