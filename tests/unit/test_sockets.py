@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
 
 
 @pytest.fixture
-def proc(tmp_path, monkeypatch):
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tmp_path / "7" / "net"
     net.mkdir(parents=True)
     for name, text in (("tcp", TCP), ("tcp6", TCP6), ("unix", UNIX)):
@@ -39,7 +40,7 @@ def proc(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="/proc prints words in the host's byte order")
-def test_connected_sockets_by_inode(proc) -> None:
+def test_connected_sockets_by_inode(proc: None) -> None:
     table = sockets.table(7)
     assert {inode: (s.near, s.far) for inode, s in table.items() if not s.is_unix} == {
         222: (Address("127.0.0.1", 27017), Address("127.0.0.1", 51618)),
@@ -52,7 +53,7 @@ def test_connected_sockets_by_inode(proc) -> None:
     }
 
 
-def test_a_process_that_is_gone_has_nothing(proc) -> None:
+def test_a_process_that_is_gone_has_nothing(proc: None) -> None:
     assert sockets.table(8) == {}
     assert sockets.process(8).name == ""
 
