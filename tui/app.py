@@ -90,6 +90,7 @@ class Dashboard(TerminalApp):
         self._trail: list[Place] = []
         self._frozen: FrozenView | None = None
         self._cut = self._counted = 0  # rows that lack a field, and the row up to which they were counted
+        self._prompt, self._footer = Prompt(), Footer()
         self._detail = DetailPanel(protocols, literals=literals)
         self._panels: dict[str, Panel] = {
             panel.ident: panel
@@ -102,18 +103,19 @@ class Dashboard(TerminalApp):
                 CapturePanel(),
             )
         }
+        self._header = Header([(panel.ident, panel.title) for panel in self._panels.values()])
 
     def compose(self) -> ComposeResult:
-        yield Header([(panel.ident, panel.title) for panel in self._panels.values()])
+        yield self._header
         with ContentSwitcher(initial=self._place.ident):
             yield from self._panels.values()
             yield self._detail
-        yield Prompt()
-        yield Footer()
+        yield self._prompt
+        yield self._footer
 
     def on_mount(self) -> None:
         self.watch(self.screen, "focused", self._tell_keys, init=False)
-        self.query_one(Prompt).hold(self._filter, text=self._filter_text)
+        self._prompt.hold(self._filter, text=self._filter_text)
         self._go(self._place)
         self._clock.start()
         if not self.is_headless:
@@ -123,6 +125,8 @@ class Dashboard(TerminalApp):
     # Once a second, and whenever something else is to be shown.
 
     def _tick(self) -> None:
+        if not self._header.is_attached:
+            return  # the screen is being taken down
         self._tell_situation()
         if self._frozen is None:
             self._show()
@@ -137,7 +141,7 @@ class Dashboard(TerminalApp):
         try:
             panel.show(view, self._window, tuple(dict.fromkeys((*self._filter, *drill))), now_ns)
         except FilterError as error:
-            self.query_one(Prompt).complain(str(error))
+            self._prompt.complain(str(error))
 
     @property
     def _panel(self) -> Panel:
@@ -163,14 +167,14 @@ class Dashboard(TerminalApp):
             behind=self._clock.was_behind,
         )
         tab = "requests" if self._panel is self._detail else self._place.ident
-        self.query_one(Header).tell(situation, tab)
+        self._header.tell(situation, tab)
 
     # Where one is.
 
     def _go(self, place: Place) -> None:
         self._place = place
         self.query_one(ContentSwitcher).current = self._panel.id
-        self.query_one(Prompt).hold((*self._filter, *place.drill))
+        self._prompt.hold((*self._filter, *place.drill))
         self._show()
         self._panel.focus_table()
         self._tell_keys()
@@ -197,7 +201,7 @@ class Dashboard(TerminalApp):
     # What is asked.
 
     def action_filter(self) -> None:
-        self.query_one(Prompt).write()
+        self._prompt.write()
         self._tell_keys()
 
     def on_prompt_filter(self, message: Prompt.Filter) -> None:
@@ -205,7 +209,7 @@ class Dashboard(TerminalApp):
 
     def _set_filter(self, text: str) -> None:
         self._filter_text, self._filter = text, conditions(text)
-        self.query_one(Prompt).hold((*self._filter, *self._place.drill), text=text)
+        self._prompt.hold((*self._filter, *self._place.drill), text=text)
         self._panel.focus_table()
         self._show()
 
@@ -246,7 +250,7 @@ class Dashboard(TerminalApp):
         self.call_later(self.run_action, key.action, target or self)
 
     def _tell_keys(self) -> None:
-        self.query_one(Footer).tell(self.keys_here)
+        self._footer.tell(self.keys_here)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self._place.ident, self._panel.title))
