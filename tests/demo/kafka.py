@@ -13,7 +13,7 @@ import confluent_kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from tests.demo.pace import call_yourself, keep_doing
+from tests.demo.pace import begin, call_yourself, keep_doing
 
 TOPICS = {"orders": 3, "payments": 2, "clicks": 1, "alerts": 1}  # and their partitions; nobody writes alerts
 FETCH_MS = 500
@@ -74,6 +74,7 @@ def follow(bootstrap: str, name: str, *topics: str) -> None:
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, client_id=name, fetch_max_wait_ms=FETCH_MS)
     consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(TOPICS[topic])])
     consumer.seek_to_end()
+    begin()
     while True:
         consumer.poll(timeout_ms=1_000)
 
@@ -89,6 +90,7 @@ def invoices(bootstrap: str) -> None:
         }
     )
     consumer.subscribe(["payments"])
+    begin()
     while True:
         consumer.poll(1.0)
 

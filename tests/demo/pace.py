@@ -1,4 +1,4 @@
-"""What every client of the demo does: a name in the process list, several things at once, each at its own pace."""
+"""What every job of the demo does: a name in the process list, a word when it begins, things at their own pace."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ Action = Callable[[], object]
 def call_yourself(name: str) -> None:
     """The process's name, as ps and l7top show it."""
     Path("/proc/self/comm").write_text(name)
+
+
+def begin() -> None:
+    """Tells that from now on there is traffic."""
+    print("ready", flush=True)
 
 
 def keep_doing(*paces: tuple[float, Action]) -> None:
@@ -34,6 +39,7 @@ def keep_doing(*paces: tuple[float, Action]) -> None:
             errors.append(error)
             failed.set()
 
+    begin()
     for rate, action in paces:
         threading.Thread(target=repeat, args=(rate, action), daemon=True).start()
     failed.wait()

@@ -25,9 +25,16 @@ class Job:
     def __enter__(self) -> Self:
         self._narration = tempfile.TemporaryFile()  # it must not write over the screen
         self._process = subprocess.Popen(
-            self._command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=self._narration, stderr=self._narration
+            self._command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._narration
         )
         return self
+
+    def until_ready(self) -> None:
+        """Waits until there is traffic. Raises RuntimeError where there will be none."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            self._process.wait()
+            raise RuntimeError(self.complaint())
 
     def complaint(self) -> str:
         """What a job said that has ended; "" while it runs."""
@@ -40,7 +47,7 @@ class Job:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
         self._narration.close()
 
 
@@ -54,4 +61,8 @@ def traffic() -> Iterator[list[Job]]:
         kafka.fill(broker.create_topic)
         jobs = [Job("tests.demo.mongodb", name, mongod.uri) for name in mongodb.JOBS]
         jobs += [Job("tests.demo.kafka", name, broker.bootstrap) for name in kafka.JOBS]
-        yield [stack.enter_context(job) for job in jobs]
+        for job in jobs:
+            stack.enter_context(job)
+        for job in jobs:
+            job.until_ready()
+        yield jobs
