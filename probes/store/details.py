@@ -24,7 +24,6 @@ Getter = Callable[[Any], tuple[Any, ...]]
 _PLAIN = (int, float, bool, bytes, type(None))
 _ASKED = ("operation", "version", "target", "targets", "expects_reply", "long_poll", "truncated", "in_order")
 _ANSWERED = ("continues", "truncated")
-_COMPUTED = ("application", "opcode_name")
 _KEPT_APART = {"id", "data", "failure"}
 MARSHAL_VERSION = 2  # without back-references, which cost more than they save
 
@@ -48,8 +47,6 @@ class Codec:
         """The message again; a reply is still without its failure."""
         attributes = dict(zip(self.names, values, strict=True))
         attributes |= zip(self.bulk_names, bulk, strict=True)
-        for name in _COMPUTED:
-            attributes.pop(name, None)
         return self.of(id=id, data=data, **attributes)
 
 
@@ -84,9 +81,6 @@ def _codec(message: type[Request] | type[Reply]) -> Codec:
     for name in (each.name for each in fields(message) if each.name not in {*first, *_KEPT_APART}):
         plain = _plain_parts(hints[name])
         (shared if plain is None else bulk if bytes in plain else own).append(name)
-    if base is Request:
-        # Computed by the protocol, and only asked for where a protocol does so.
-        shared += [name for name in _COMPUTED if getattr(message, name) is not getattr(Request, name)]
     names = (*shared, *own)
     return Codec(message, _getter(names), names, len(shared), _getter(bulk) if bulk else None, tuple(bulk))
 

@@ -66,6 +66,10 @@ class Entry:
     details: bytes
 
 
+Common: TypeAlias = dict[tuple[tuple[str, ...], Kind], Entry]
+"""Entries by what kinds share, without their numbers, and by what follows from those."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A connection as it was met: it is met again when one of the first four has changed."""
@@ -77,7 +81,7 @@ class Known:
     client_port: int
     parties: tuple[int, ...]  # numbers of protocol, side, hosts, the server's port, processes; the namespace itself
     entries: dict[Kind, Entry]
-    common: dict[Kind, Entry]  # the same by what kinds share, without their numbers
+    common: Common
 
 
 class Kinds:
@@ -88,7 +92,7 @@ class Kinds:
         self.cells = Cells(memory, header, layout)
         self.shared = ByteRing(memory, header, layout.shared, At.SHARED_NEXT)
         self.connections: dict[int, Known] = {}
-        self._parties: dict[tuple[int, ...], tuple[dict[Kind, Entry], dict[Kind, Entry]]] = {}
+        self._parties: dict[tuple[int, ...], tuple[dict[Kind, Entry], Common]] = {}
         self._entries = 0
 
     @property
@@ -140,10 +144,13 @@ class Kinds:
             _split(values, codec) for values, codec in zip((asked, answered), codecs, strict=True)
         )
         own = (asked_own, answered_own)
+        request = session.request
+        # What a protocol derives from a request follows from its numbers, too.
+        derived = () if request is None else (request.application, request.opcode_name)
         common: Kind = (status, asked_shared, answered_shared, failed, has_reply_id, replied)
-        entry = known.common.get(common)
+        entry = known.common.get((derived, common))
         if entry is None or entry.shared[0] < self.oldest_shared:
-            entry = known.common[common] = self._new(known, common, session, codecs)
+            entry = known.common[derived, common] = self._new(known, common, session, codecs)
         entry = replace(entry, own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
         self._entries += kind not in known.entries
         known.entries[kind] = entry

@@ -36,6 +36,10 @@ class KafkaRequest(Request):
     client: Client = UNKNOWN_CLIENT
     token: bool = False  # a bare SASL token: nothing of it is kept
 
+    @property
+    def application(self) -> str:
+        return self.client_id or self.client.software
+
 
 @dataclass(slots=True)
 class KafkaReply(Reply):

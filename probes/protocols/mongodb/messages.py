@@ -46,6 +46,14 @@ class MongoRequest(Request):
     waits: bool = False  # its reply may open a cursor whose getMore waits for data
     cursor_id: int | None = None  # the one it asks for
 
+    @property
+    def application(self) -> str:
+        return "" if self.client is None else self.client.app_name or self.client.driver
+
+    @property
+    def opcode_name(self) -> str:
+        return f"OP_COMPRESSED {self.compressor}" if self.compressor else OPCODE_NAMES.get(self.opcode, "")
+
 
 @dataclass(slots=True)
 class MongoReply(Reply):
