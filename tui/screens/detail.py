@@ -309,7 +309,8 @@ def _title(row: Row, now_ns: int) -> list[Part]:
         Part(f" {operation_of(row)} {row.target}", "title"),
         Part(f"  {text}", hint),
         Part(took, "loud"),
-        Part(f"  {row.client or glyphs().unknown}{application} {glyphs().to} {server or glyphs().unknown}"),
+        Part(f"  {str(row.client) or glyphs().unknown} {glyphs().to} {server or glyphs().unknown}"),
+        Part(application, "quiet"),  # the last: it stands under "connection", too
     ]
 
 
