@@ -95,13 +95,14 @@ def invoices(bootstrap: str) -> None:
         consumer.poll(1.0)
 
 
-JOBS = {job.__name__: job for job in (checkout, tracker, warehouse, pager, invoices)}
+JOBS = (checkout, tracker, warehouse, pager, invoices)
 
 
 def main() -> None:
-    job, bootstrap = sys.argv[1:]
-    call_yourself(job)
-    JOBS[job](bootstrap)
+    name, bootstrap = sys.argv[1:]
+    (job,) = (job for job in JOBS if job.__name__ == name)
+    call_yourself(name)
+    job(bootstrap)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tests.demo.pace import begin, call_yourself, keep_doing
 
 Document = dict[str, Any]
 Client = MongoClient[Document]
+Connect = Callable[[], Client]
 
 ORDERS, LINES, PRODUCTS, ACCOUNTS = 5_000, 60_000, 500, 10
 STATES = ("new", "paid", "packed", "sent")
@@ -48,9 +49,9 @@ def fill(uri: str) -> None:
         shop["audit"].insert_one({"_id": "first"})
 
 
-def storefront(client: Client) -> None:
+def storefront(connect: Connect) -> None:
     """What customers do: many small reads and writes."""
-    shop = client["shop"]
+    shop = connect()["shop"]
     numbers = itertools.count(ORDERS + os.getpid() * 1_000_000)
 
     def browse() -> None:
@@ -72,12 +73,16 @@ def storefront(client: Client) -> None:
     def track() -> None:
         shop.get_collection("clicks", write_concern=WriteConcern(w=0)).insert_one({"page": random.randrange(100)})
 
-    keep_doing((60, browse), (60, browse), (30, list_orders), (20, order), (20, pay), (15, track))
+    def visit() -> None:
+        with connect() as client:
+            client["shop"]["products"].find_one({"_id": random.randrange(PRODUCTS)})
+
+    keep_doing((60, browse), (60, browse), (30, list_orders), (20, order), (20, pay), (15, track), (0.5, visit))
 
 
-def reports(client: Client) -> None:
+def reports(connect: Connect) -> None:
     """What the management does: few requests that read everything."""
-    lines = client["shop"]["lines"]
+    lines = connect()["shop"]["lines"]
     pipeline: list[Document] = [
         {"$group": {"_id": "$product", "sum": {"$sum": "$price"}}},
         {"$sort": {"sum": -1}},
@@ -90,17 +95,18 @@ def reports(client: Client) -> None:
     )
 
 
-def imports(client: Client) -> None:
-    """A batch job that nobody looks after: it fails in several ways."""
-    shop = client["shop"]
+def imports(connect: Connect) -> None:
+    """A batch job that nobody looks after: it fails in several ways, and connects anew for each batch."""
+    shop = connect()["shop"]
 
     def insert_again() -> None:
         with suppress(DuplicateKeyError):
             shop["orders"].insert_one({"_id": random.randrange(ORDERS)})
 
     def insert_many_again() -> None:
-        with suppress(BulkWriteError):
-            shop["orders"].insert_many([{"_id": random.randrange(ORDERS)} for _ in range(20)], ordered=False)
+        with connect() as client, suppress(BulkWriteError):
+            orders = client["shop"]["orders"]
+            orders.insert_many([{"_id": random.randrange(ORDERS)} for _ in range(20)], ordered=False)
 
     def refused(action: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
@@ -111,23 +117,24 @@ def imports(client: Client) -> None:
 
     keep_doing(
         (8, insert_again),
-        (2, insert_many_again),
+        (1, insert_many_again),
         (2, refused(lambda: shop["orders"].find_one({"total": {"$bigger": 5}}))),
         (1, refused(lambda: shop["customers"].insert_one({"name": 5}))),
         (0.5, refused(lambda: shop.command("compactify"))),
     )
 
 
-def auditor(client: Client) -> None:
+def auditor(connect: Connect) -> None:
     """Follows what is written: a request that the server may hold back, and does."""
-    with client["shop"]["audit"].watch(max_await_time_ms=5_000) as stream:
+    with connect()["shop"]["audit"].watch(max_await_time_ms=5_000) as stream:
         begin()
         while True:
             stream.try_next()
 
 
-def billing(client: Client) -> None:
+def billing(connect: Connect) -> None:
     """Forgot to end a transaction: whoever wants to write the same account hangs, until it gives up and tries again."""
+    client = connect()
     accounts = client["shop"]["accounts"]
 
     def charge() -> None:
@@ -147,9 +154,9 @@ def billing(client: Client) -> None:
         keep_doing((3, lambda: accounts.find_one({"_id": random.randrange(2, ACCOUNTS)})))
 
 
-def campaign(client: Client) -> None:
+def campaign(connect: Connect) -> None:
     """Begins when everything has found its pace, and looks for what no index helps to find."""
-    orders = client["shop"]["orders"]
+    orders = connect()["shop"]["orders"]
 
     def search() -> None:
         if time.monotonic() > begins:
@@ -159,14 +166,19 @@ def campaign(client: Client) -> None:
     keep_doing((25, search))
 
 
-JOBS = {job.__name__: job for job in (storefront, reports, imports, auditor, billing, campaign)}
+JOBS = (storefront, reports, imports, auditor, billing, campaign)
+OPTIONS: dict[str, Document] = {  # as they differ from job to job in a real shop
+    "storefront": {"serverMonitoringMode": "poll"},
+    "reports": {"compressors": ["zlib"]},
+    "imports": {"compressors": ["zlib"], "serverMonitoringMode": "poll"},
+}
 
 
 def main() -> None:
-    job, uri = sys.argv[1:]
-    call_yourself(job)
-    with MongoClient[Document](uri, appname=job) as client:
-        JOBS[job](client)
+    name, uri = sys.argv[1:]
+    (job,) = (job for job in JOBS if job.__name__ == name)
+    call_yourself(name)
+    job(lambda: MongoClient(uri, appname=name, **OPTIONS.get(name, {})))
 
 
 if __name__ == "__main__":

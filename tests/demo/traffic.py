@@ -41,7 +41,8 @@ class Job:
         if self._process.poll() is None:
             return ""
         self._narration.seek(0)
-        return f"{self.name} ended with {self._process.returncode}: {self._narration.read().decode(errors='replace')}"
+        lines = self._narration.read().decode(errors="replace").splitlines()
+        return f"{self.name} ended with {self._process.returncode}: {lines[-1] if lines else 'no reason given'}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -59,8 +60,8 @@ def traffic() -> Iterator[list[Job]]:
         broker = stack.enter_context(Tansu())
         mongodb.fill(mongod.uri)
         kafka.fill(broker.create_topic)
-        jobs = [Job("tests.demo.mongodb", name, mongod.uri) for name in mongodb.JOBS]
-        jobs += [Job("tests.demo.kafka", name, broker.bootstrap) for name in kafka.JOBS]
+        jobs = [Job("tests.demo.mongodb", job.__name__, mongod.uri) for job in mongodb.JOBS]
+        jobs += [Job("tests.demo.kafka", job.__name__, broker.bootstrap) for job in kafka.JOBS]
         for job in jobs:
             stack.enter_context(job)
         for job in jobs:
