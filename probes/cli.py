@@ -49,7 +49,10 @@ options:
   -h, --help   this text; after a command, its options
   --version    the version
 
-Capturing needs root: sudo l7top requests"""
+of the dashboard, before the filter: --side --pid --protocols --head-bytes (see l7top requests --help), --literals,
+and --memory SIZE, the bound of what is kept (default: 256M)
+
+Capturing needs root: sudo l7top"""
 
 
 class _Parser(argparse.ArgumentParser):
