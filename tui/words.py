@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from probes.records import Process
 from probes.store.view import Condition, Facts, Is, KeyValue, ProcessFacts, Visibility
 from tui.widgets.numbers import of_day
 
@@ -18,6 +19,11 @@ def what(operation: str, version: int | None, target: str) -> str:
     """An operation and what it acts on: "find shop.orders", "Produce_v9 orders"."""
     name = operation or "(undecoded)"
     return f"{name if version is None else f'{name}_v{version}'} {target}".rstrip()
+
+
+def client_name(host: str, process: KeyValue) -> str:
+    """A client: its process where that is on this host, for its address then says little; else its host."""
+    return f"{process.name} {process.pid}" if isinstance(process, Process) else host
 
 
 def exactly(by: Sequence[str], key: Sequence[KeyValue]) -> tuple[Condition, ...]:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from itertools import zip_longest
 from math import log, sqrt
 
+from probes.records import Process
 from probes.store.view import OTHER, Condition, Group, Groups, Is, Key, Point, Totals, View, Window
 
 LEAST_BASELINE_S = 30.0
@@ -34,7 +35,7 @@ class Kind(IntEnum):
 
 _OPERATION = ("protocol", "operation", "version", "target")
 _ERROR = (*_OPERATION, "error_name")
-_CLIENT = ("protocol", "client", "application")
+_CLIENT = ("protocol", "client", "application", "client_process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,17 @@ def _errors(before: Groups, now: Groups) -> Iterator[Change]:
 
 
 def _clients(before: Groups, now: Groups) -> Iterator[Change]:
-    known = _by_key(before)
-    for group in now.groups:
-        if group.key not in known and group.totals.requests and OTHER not in group.key:
+    known = {_identity(key) for key in _by_key(before)}
+    for key, group in _by_key(now).items():
+        if _identity(key) not in known and OTHER not in key:
             rate = now.rate(group.totals.requests)
-            yield Change(Kind.CLIENT, group.key, 0.0, rate, rate)
+            yield Change(Kind.CLIENT, key, 0.0, rate, rate)
+
+
+def _identity(key: Key) -> tuple[object, ...]:
+    """Who a client is: a script that runs again under another process id is nobody new."""
+    *rest, process = key
+    return *rest, process.name if isinstance(process, Process) else ""
 
 
 def _operations(before: Groups, now: Groups) -> Iterator[Change]:

@@ -125,7 +125,7 @@ async def test_a_row_of_connections_and_of_capture_lead_to_requests(view: View) 
         assert len(view.matching(app._place.drill).numbers)
         await press(pilot, "5", "tab", "enter")
         assert where(app) == "requests"
-        assert "pid=712" in text(app)
+        assert "server_process=mongod 712" in text(app)
         await press(pilot, "6", "end", "enter")
         assert where(app) == "capture"
         await press(pilot, "home", "down", "enter")

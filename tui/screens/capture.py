@@ -13,7 +13,7 @@ from probes.outputs.losses import ACCOUNTED, losses
 from probes.records import Status
 from probes.store.view import Facts, StoreUse, View, Window
 from tui.panel import Drill, Panel, Where
-from tui.screens.processes import BY, UnseenTable
+from tui.screens.processes import UnseenTable, Work
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.numbers import bar, exact, percent, rate, size
 from tui.widgets.table import AnyCell, Cell, Column, LineRow, LineTable
@@ -92,14 +92,16 @@ class CapturePanel(Panel):
         facts = view.facts()
         self.query_one("#ledger", LineTable).set_rows(ledger_rows(facts.ledger))
         self.query_one("#costs", TextLines).show(self._costs(facts, view.use()))
-        self.query_one(UnseenTable).show(facts, view.groups(BY, window))
+        self.query_one(UnseenTable).show(facts, Work.of(view, window, ()))
 
     def focus_table(self) -> None:
         self.query_one("#ledger", LineTable).focus()
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
         message.stop()
-        if message.key in _WHERE:
+        if isinstance(message.table, UnseenTable):
+            self.post_message(Drill(message.table.where_of(message.key)))
+        elif message.key in _WHERE:
             self.post_message(Drill(_WHERE[str(message.key)]))
 
     def _costs(self, facts: Facts, use: StoreUse) -> list[list[Part | str]]:

@@ -11,10 +11,10 @@ from tui.glyphs import glyphs
 from tui.panel import Where
 from tui.widgets.numbers import age, duration, rate
 from tui.widgets.table import Cell, Column, LineRow, LineTable
-from tui.words import clock, what
+from tui.words import client_name, clock, what
 
 _EVERY_NS = 5_000_000_000  # a minute against a quarter of an hour moves slowly, and costs most of all that is asked
-_BEGINNINGS = 4  # that are looked for at a time
+_BEGINNINGS = 6  # that are looked for at a time
 
 ChangeKey: TypeAlias = tuple[Kind, Key]
 
@@ -93,7 +93,8 @@ def _sign(kind: Kind) -> tuple[str, str]:
 
 def _subject(change: Change) -> str:
     if change.kind is Kind.CLIENT:
-        return f"client {change.key[1]} {change.key[2] or ''}".rstrip()
+        _, host, application, process = change.key
+        return f"client {client_name(str(host), process)} {application or ''}".rstrip()
     _, operation, version, target = change.key[:4]
     return what(str(operation), cast("int | None", version), str(target))
 

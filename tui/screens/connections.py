@@ -7,10 +7,9 @@ from typing import cast
 
 from textual.app import ComposeResult
 
-from probes.records import Process
 from probes.store.view import Key, View, Window
 from tui.panel import Drill, Panel, Where
-from tui.screens.processes import BY, ProcessTable, UnseenTable
+from tui.screens.processes import ProcessTable, UnseenTable, Work, client_measure
 from tui.widgets.groups import (
     BYTES_IN,
     BYTES_OUT,
@@ -26,9 +25,8 @@ from tui.widgets.groups import (
     key_measure,
 )
 from tui.widgets.table import Column, LineTable
-from tui.words import exactly
 
-PEERS = ("protocol", "client", "application", "server", "process")
+PEERS = ("protocol", "client", "client_process", "application", "server", "process")
 
 
 class ConnectionsPanel(Panel):
@@ -53,9 +51,9 @@ class ConnectionsPanel(Panel):
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         self.query_one(GroupTable).show(view.groups(PEERS, window, where))
-        facts, by_pid = view.facts(), view.groups(BY, window, where)
-        self.query_one(ProcessTable).show(facts, by_pid, now_ns)
-        self.query_one(UnseenTable).show(facts, by_pid)
+        facts, work = view.facts(), Work.of(view, window, where)
+        self.query_one(ProcessTable).show(facts, work, now_ns)
+        self.query_one(UnseenTable).show(facts, work)
 
     def focus_table(self) -> None:
         self.query_one(GroupTable).focus()
@@ -64,16 +62,16 @@ class ConnectionsPanel(Panel):
         message.stop()
         if isinstance(message.table, GroupTable):
             self.post_message(Drill(message.table.where_of(cast(Key, message.key))))
-        else:
-            self.post_message(Drill(exactly(BY, [cast(Process, message.key).pid])))
+        elif isinstance(message.table, ProcessTable | UnseenTable):
+            self.post_message(Drill(message.table.where_of(message.key)))
 
 
 def _measures() -> Sequence[Measure]:
     return (
-        key_measure(1, Column("client", "client", 12, flexible=True, most=40)),
-        key_measure(2, Column("application", "calls itself", 12, flexible=True, most=40)),
-        key_measure(3, Column("server", "server", 15, flexible=True, most=40)),
-        key_measure(4, Column("process", "process", 12, priority=4)),
+        client_measure(1, 2, Column("client", "client", 12, flexible=True, most=24)),
+        key_measure(3, Column("application", "calls itself", 12, flexible=True, most=40)),
+        key_measure(4, Column("server", "server", 15, flexible=True, most=40)),
+        key_measure(5, Column("process", "process", 12, priority=4)),
         key_measure(0, Column("protocol", "protocol", 8, priority=3)),
         RATE,
         ERRORS,

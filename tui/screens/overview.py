@@ -9,21 +9,21 @@ from typing import cast
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from probes.records import Process
 from probes.store.view import Group, Groups, InFlight, Key, Row, View, Window
 from tui.glyphs import glyphs
 from tui.panel import Detail, Drill, Panel, Where
 from tui.screens.changes import ChangeTable
-from tui.screens.processes import BY, ProcessTable, UnseenTable
+from tui.screens.processes import ProcessTable, UnseenTable, Work, client_measure
 from tui.screens.red import BY as RED_BY
 from tui.screens.red import Red, RedGraphs, RedTable
 from tui.widgets.groups import ERROR_RATE, P99, RATE, GroupTable, Measure, key_measure
 from tui.widgets.numbers import age, count
 from tui.widgets.table import Cell, Column, LineRow, LineTable
-from tui.words import clock, exactly, what
+from tui.words import client_name, clock, exactly, what
 
 _SLOWEST = ("protocol", "operation", "version", "target")
-_FAILING = (*_SLOWEST, "error_name", "client")
+_FAILING = (*_SLOWEST, "error_name", "client", "client_process")
+_HANGS_FROM_NS = 1_000_000_000
 
 
 class OverviewPanel(Panel):
@@ -61,7 +61,7 @@ class OverviewPanel(Panel):
         yield UnseenTable(id="overview-unseen")
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
-        facts, by_pid = view.facts(), view.groups(BY, window, where)
+        facts, work = view.facts(), Work.of(view, window, where)
         since = f"nothing seen since {clock(facts.started_ns, facts)}: below is why" if not where else "nothing fits"
         red = Red.of(view, window, where)
         self.set_class(not red.groups and not where, "-quiet")
@@ -71,8 +71,8 @@ class OverviewPanel(Panel):
         self.query_one("#slowest", GroupTable).show(_with_durations(view.groups(_SLOWEST, window, where)))
         self.query_one("#failing", GroupTable).show(_with_errors(view.groups(_FAILING, window, where)))
         self.query_one(HangingTable).show(view.inflight(where), now_ns)
-        self.query_one(ProcessTable).show(facts, by_pid, now_ns)
-        self.query_one(UnseenTable).show(facts, by_pid)
+        self.query_one(ProcessTable).show(facts, work, now_ns)
+        self.query_one(UnseenTable).show(facts, work)
 
     def focus_table(self) -> None:
         self.query_one(RedTable).focus()
@@ -90,45 +90,48 @@ class OverviewPanel(Panel):
             self.post_message(Drill(table.where_of(cast(Key, key))))
         elif isinstance(table, RedTable):
             self.post_message(Drill(exactly(RED_BY, [cast(str, key)])))
-        else:
-            self.post_message(Drill(exactly(BY, [cast(Process, key).pid])))
+        elif isinstance(table, ProcessTable | UnseenTable):
+            self.post_message(Drill(table.where_of(key)))
 
 
 class HangingTable(LineTable):
-    """What waits for its reply now and is no long poll, oldest first."""
+    """What has waited for its reply for a second or more and is no long poll, oldest first."""
 
     def __init__(self) -> None:
         columns = [
             Column("sign", "", 1, sortable=False),
             Column("what", "HANGING NOW", 12, flexible=True, sortable=False),
-            Column("client", "client", 15, priority=1, sortable=False),
+            Column("client", "client", 20, priority=1, sortable=False),
             Column("age", "age", 6, right=True, sortable=False),
         ]
         super().__init__(columns, id="hanging")
-        self._waiting: dict[object, Row] = {}
+        self._waiting: dict[tuple[object, ...], Row] = {}
 
     def show(self, inflight: InFlight, now_ns: int) -> None:
-        polls = sum(row.long_poll for row in inflight.rows)
-        self.empty = f"nothing; {count(polls)} long polls wait, as they should" if polls else "nothing"
-        self._waiting = {row.key: row for row in inflight.rows if not row.long_poll}
-        self.set_rows(
-            [
-                LineRow(
-                    key,
-                    (
-                        Cell(glyphs().waiting, "waiting"),
-                        what(row.operation, row.version, row.target),
-                        row.client.host,
-                        Cell(age(inflight.age_ns(row, now_ns)), "waiting"),
-                    ),
-                )
-                for key, row in self._waiting.items()
-            ]
-        )
+        self._waiting = {row.key: row for row in inflight.rows if _hangs(row, now_ns)}
+        others = inflight.total - len(self._waiting)
+        self.empty = f"nothing; {count(others)} wait for less than 1 s, or poll" if others else "nothing"
+        self.set_rows([_hanging_row(key, row, now_ns) for key, row in self._waiting.items()])
 
     def row_of(self, key: object) -> Row | None:
         """The request; None where it has ended meanwhile."""
-        return self._waiting.get(key)
+        return self._waiting.get(cast(tuple[object, ...], key))
+
+
+def _hangs(row: Row, now_ns: int) -> bool:
+    return not row.long_poll and now_ns - row.start_ns >= _HANGS_FROM_NS
+
+
+def _hanging_row(key: tuple[object, ...], row: Row, now_ns: int) -> LineRow:
+    return LineRow(
+        key,
+        (
+            Cell(glyphs().waiting, "waiting"),
+            what(row.operation, row.version, row.target),
+            client_name(row.client.host, row.client_process),
+            Cell(age(now_ns - row.start_ns), "waiting"),
+        ),
+    )
 
 
 def _slowest() -> Sequence[Measure]:
@@ -140,7 +143,7 @@ def _failing() -> Sequence[Measure]:
         _what("FAILING"),
         ERROR_RATE,
         key_measure(4, Column("error_name", "error", 23)),
-        key_measure(5, Column("client", "client", 15)),
+        client_measure(5, 6, Column("client", "client", 16)),
     )
 
 

@@ -14,7 +14,7 @@ from probes.store.view import Group, Groups, Point, Quantiles, Series, View, Win
 from tui.glyphs import glyphs
 from tui.panel import Where
 from tui.widgets.graph import AreaGraph, sparkline
-from tui.widgets.numbers import count, duration, ms, percent, rate
+from tui.widgets.numbers import count, duration, ms, percent, rate, scale_top
 from tui.widgets.table import AnyCell, Cell, Column, LineRow, LineTable
 from tui.words import protocol_name
 
@@ -110,15 +110,20 @@ class RedTable(LineTable):
         cells: tuple[AnyCell, ...] = (
             protocol_name(str(protocol)),
             rate(red.now.rate(totals.requests)),
-            sparkline(red.values(protocol, request_rate), width),
+            _graph(red.values(protocol, request_rate), width),
             _errors(totals.error_ratio),
-            Cell(sparkline(red.values(protocol, error_percent), width), "bad" if totals.errors else "quiet"),
+            Cell(_graph(red.values(protocol, error_percent), width), "bad" if totals.errors else "quiet"),
             ms(durations.p50) if durations.count else glyphs().none,
             Cell(f"{glyphs().worse} {p99}", "bad") if slower else p99,
-            sparkline(red.values(protocol, p99_ns), width),
+            _graph(red.values(protocol, p99_ns), width),
             Cell(count(group.inflight), "waiting" if group.inflight else "quiet"),
         )
         return LineRow(protocol, cells if len(self.columns) == len(cells) else (*cells[:7], cells[8]))
+
+
+def _graph(values: Sequence[float | None], width: int) -> str:
+    """A line of blocks that leaves an eighth free, so that it does not run into the line above."""
+    return sparkline(values, width, top=scale_top(values) * 8 / 7)
 
 
 def _errors(ratio: float | None) -> AnyCell:
