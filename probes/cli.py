@@ -49,8 +49,9 @@ options:
   -h, --help   this text; after a command, its options
   --version    the version
 
-of the dashboard, before the filter: --side --pid --protocols --head-bytes (see l7top requests --help), --literals,
-and --memory SIZE, the bound of what is kept (default: 256M)
+of the dashboard, before its filter:
+  --side, --pid, --protocols, --head-bytes, --literals   as of requests (l7top requests --help)
+  --memory SIZE                                          for what is kept (default: 256M)
 
 Capturing needs root: sudo l7top"""
 
