@@ -110,7 +110,8 @@ class Collector:
         now_ns = time.monotonic_ns()
         # Nothing more can come: decide at once what would wait for it.
         self._pairing.tick(now_ns + _PATIENCE_NS)
-        self._ends.tick(now_ns + 2 * _PATIENCE_NS)
+        for patience in (2, 3):  # what is held turns twice
+            self._ends.tick(now_ns + patience * _PATIENCE_NS)
 
     def close(self) -> None:
         """Detaches the probes."""

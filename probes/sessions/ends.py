@@ -121,9 +121,9 @@ class Ends:
         self._turned = self._turned or now_ns
         passed = now_ns - self._turned
         if passed >= self._hold_ns:
+            # One turn, however much time has passed: what was held just now has its other end still to come, where the
+            # collector itself got no CPU for long.
             held, self._held_longer, self._held = self._held_longer, self._held, []
-            if passed >= 2 * self._hold_ns:
-                held, self._held_longer = held + self._held_longer, []
             self._turned = now_ns
             for end, session in held:
                 self._tell_alone(end, session)

@@ -18,6 +18,7 @@ class Pair:
         self, *, near: Address = CLIENT, far: Address = SERVER, opened: bool = True, ticked: bool = True
     ) -> None:
         self.told: list[Session] = []
+        self.ticked_at = 0.0
         self.ledger = Ledger()
         self.ends = Ends(self.told.append, self.ledger, hold_ns=100 * MS)
         self.client = Connection(1, Process(100, "app"), near, far, 4026, "fake")
@@ -52,6 +53,11 @@ class Pair:
         self.ends.session(self.view(side, id, status, at, took))
 
     def tick(self, at: float) -> None:
+        """Ticks every 100 ms until `at`."""
+        while self.ticked_at + 100 < at:
+            self.ticked_at += 100
+            self.ends.tick(int(self.ticked_at * MS))
+        self.ticked_at = at
         self.ends.tick(int(at * MS))
 
     def summary(self) -> list[tuple[Side, Status]]:
@@ -98,7 +104,16 @@ def test_the_other_end_of_this_host_may_show_itself_a_little_later() -> None:
 def test_the_first_tick_tells_nothing_alone() -> None:
     pair = Pair(ticked=False)
     pair.seen(Side.SERVER, at=5000)
-    pair.tick(5010)
+    pair.ends.tick(5010 * MS)
+    pair.seen(Side.CLIENT, at=5000)
+    assert pair.summary() == [(Side.BOTH, Status.OK)]
+
+
+def test_a_collector_without_cpu_for_long_tells_nothing_alone_that_came_just_now() -> None:
+    pair = Pair()
+    pair.tick(100)
+    pair.seen(Side.SERVER, at=5000)
+    pair.ends.tick(5010 * MS)
     pair.seen(Side.CLIENT, at=5000)
     assert pair.summary() == [(Side.BOTH, Status.OK)]
 
