@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -19,9 +20,10 @@ def programs(pid: int) -> set[int]:
     """The ids of the programs that a process has descriptors of."""
     found = set()
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        facts = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
-        if "prog_id" in facts:
-            found.add(int(facts["prog_id"]))
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            facts = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
+            if "prog_id" in facts:
+                found.add(int(facts["prog_id"]))
     return found
 
 
