@@ -127,9 +127,9 @@ class Dashboard(TerminalApp):
     def _tick(self) -> None:
         if not self._header.is_attached:
             return  # the screen is being taken down
-        self._tell_situation()
         if self._frozen is None:
-            self._show()
+            self._ask(self._panel)
+        self._tell_situation()
 
     def _show(self) -> None:
         self._ask(self._panel)

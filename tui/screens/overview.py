@@ -54,7 +54,7 @@ class OverviewPanel(Panel):
         yield RedGraphs()
         with Grid():
             yield ChangeTable()
-            yield GroupTable(_slowest(), sort="p99", empty="nothing was answered in this window", id="slowest")
+            yield GroupTable(_slowest(), sort="", empty="nothing was answered in this window", id="slowest")
             yield HangingTable()
             yield GroupTable(_failing(), sort="error_rate", empty="no error in this window", id="failing")
         yield ProcessTable(id="overview-processes")
@@ -68,7 +68,7 @@ class OverviewPanel(Panel):
         self.query_one(RedTable).show(red, since)
         self.query_one(RedGraphs).show(red)
         self.query_one(ChangeTable).show(view, where, now_ns)
-        self.query_one("#slowest", GroupTable).show(_with_durations(view.groups(_SLOWEST, window, where)))
+        self.query_one("#slowest", GroupTable).show(_by_slowness(view.groups(_SLOWEST, window, where)))
         self.query_one("#failing", GroupTable).show(_with_errors(view.groups(_FAILING, window, where)))
         self.query_one(HangingTable).show(view.inflight(where), now_ns)
         self.query_one(ProcessTable).show(facts, work, now_ns)
@@ -156,8 +156,13 @@ def _what(title: str) -> Measure:
     return Measure(column, lambda _, group: text(group), lambda _, group: text(group))
 
 
-def _with_durations(groups: Groups) -> Groups:
-    return replace(groups, groups=tuple(group for group in groups.groups if group.totals.durations.count))
+def _by_slowness(groups: Groups) -> Groups:
+    """The slowest first, before them the slowest of each protocol: a fast one that became slow is not to be missed."""
+    answered = [group for group in groups.groups if group.totals.durations.count]
+    answered.sort(key=lambda group: -group.totals.durations.p99)
+    worst = {group.key[0]: group for group in reversed(answered)}.values()
+    first = sorted(worst, key=lambda group: -group.totals.durations.p99)
+    return replace(groups, groups=(*first, *(group for group in answered if group not in first)))
 
 
 def _with_errors(groups: Groups) -> Groups:
