@@ -9,6 +9,7 @@ from typing import cast
 from textual.app import ComposeResult
 from textual.containers import Grid
 
+from probes.filters import Term
 from probes.store.view import Group, Groups, InFlight, Key, Row, View, Window
 from tui.glyphs import glyphs
 from tui.panel import Detail, Drill, Panel, Where
@@ -23,6 +24,7 @@ from tui.words import client_name, clock, exactly, what
 
 _SLOWEST = ("protocol", "operation", "version", "target")
 _FAILING = (*_SLOWEST, "error_name", "client", "client_process")
+_FAILED = Term("status", "=", "error")
 _HANGS_FROM_NS = 1_000_000_000
 
 
@@ -69,7 +71,7 @@ class OverviewPanel(Panel):
         self.query_one(RedGraphs).show(red)
         self.query_one(ChangeTable).show(view, where, now_ns)
         self.query_one("#slowest", GroupTable).show(_by_slowness(view.groups(_SLOWEST, window, where)))
-        self.query_one("#failing", GroupTable).show(_with_errors(view.groups(_FAILING, window, where)))
+        self.query_one("#failing", GroupTable).show(view.groups(_FAILING, window, (*where, _FAILED)))
         self.query_one(HangingTable).show(view.inflight(where), now_ns)
         self.query_one(ProcessTable).show(facts, work, now_ns)
         self.query_one(UnseenTable).show(facts, work)
@@ -160,10 +162,5 @@ def _by_slowness(groups: Groups) -> Groups:
     """The slowest first, before them the slowest of each protocol: a fast one that became slow is not to be missed."""
     answered = [group for group in groups.groups if group.totals.durations.count]
     answered.sort(key=lambda group: -group.totals.durations.p99)
-    worst = {group.key[0]: group for group in reversed(answered)}.values()
-    first = sorted(worst, key=lambda group: -group.totals.durations.p99)
-    return replace(groups, groups=(*first, *(group for group in answered if group not in first)))
-
-
-def _with_errors(groups: Groups) -> Groups:
-    return replace(groups, groups=tuple(group for group in groups.groups if group.totals.errors))
+    worst = {group.key[0]: group.key for group in reversed(answered)}.values()
+    return replace(groups, groups=tuple(sorted(answered, key=lambda group: group.key not in worst)))
