@@ -175,7 +175,7 @@ class CallState(ctypes.Structure):
         ("fd", ctypes.c_uint32),
         ("kind", ctypes.c_uint8),
         ("blind", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 2),
+        ("adopted", ctypes.c_uint16),
     )
 
 

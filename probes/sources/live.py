@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import mmap
@@ -286,16 +287,11 @@ class LiveSource:
                 if state is None or id_ is None:
                     continue
                 state.connection = int.from_bytes(id_[:8], "little")
-                key = _descriptor_key(pid, thread)
-                try:
-                    call_map.update(key, bytes(state), NOEXIST)
-                except FileExistsError:
-                    present = call_map.lookup(key)
-                    if present is None or CallState.from_buffer_copy(present).kind != CallKind.NONE:
-                        continue  # one that began with the probes in place
-                    call_map.update(key, bytes(state))  # what is left of an earlier call
-                if sockets.blocked_call(pid, thread) != (number, arguments):
-                    call_map.delete(key)  # it returned meanwhile
+                state.adopted = number + 1
+                # Only where the thread has no entry (one that it has is newer), and there is room. Should it have returned meanwhile, its
+                # next call takes the entry's place, and the kernel compares the numbers.
+                with contextlib.suppress(OSError):
+                    call_map.update(_descriptor_key(pid, thread), bytes(state), NOEXIST)
 
     def _sweep(self, alive: dict[tuple[int, int], int], began_ns: int) -> None:
         """Forgets descriptors and connections that ended with their process, by exec or by close_range."""

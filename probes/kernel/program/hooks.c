@@ -207,6 +207,8 @@ int on_exit(struct exit_context *ctx)
         return 0;
     u8 kind = call->kind;
     call->kind = CALL_NONE;
+    if (call->adopted && call->adopted != (u16)((u32)ctx->number + 1))
+        return 0;  // it had returned before the collector noted it
     s64 result = ctx->result;
     u64 process = thread & 0xffffffff00000000ull;
 

@@ -64,7 +64,7 @@ struct call {
     u32 fd;
     u8 kind;     // CALL_NONE: in none that matters
     u8 blind;    // its bytes are in no buffer
-    u8 pad[2];
+    u16 adopted; // number + 1 of a call that the collector found the thread in, 0: we saw it begin
 };
 
 // Where the walk over the bytes of one call is. Per CPU: tracepoint programs run with preemption off, so it is safe
