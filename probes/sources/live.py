@@ -288,8 +288,8 @@ class LiveSource:
                     continue
                 state.connection = int.from_bytes(id_[:8], "little")
                 state.adopted = number + 1
-                # Only where the thread has no entry (one that it has is newer), and there is room. Should it have returned
-                # meanwhile, its next call takes the entry's place, and the kernel compares the numbers.
+                # Only where the thread has no entry (one that it has is newer), and there is room. Should it have
+                # returned meanwhile, its next call takes the entry's place, and the kernel compares the numbers.
                 with contextlib.suppress(OSError):
                     call_map.update(_descriptor_key(pid, thread), bytes(state), NOEXIST)
 
