@@ -22,7 +22,8 @@ from probes.store.names import Names
 from probes.store.rings import ByteRing
 
 MAX_CONNECTIONS = 16384
-MAX_KINDS = 32768
+MAX_KINDS_BYTES = 32 << 20
+_KIND_BYTES = 1000  # that one takes at least
 TARGETS_SEPARATOR = "\0"
 
 # Status; what `Codec.take` gave of the request and of the reply; code, name and fault of a failure; whether the reply
@@ -93,7 +94,7 @@ class Kinds:
         self.shared = ByteRing(memory, header, layout.shared, At.SHARED_NEXT)
         self.connections: dict[int, Known] = {}
         self._parties: dict[tuple[int, ...], tuple[dict[Kind, Entry], Common]] = {}
-        self._entries = 0
+        self._bytes = 0  # that all kinds may take, estimated
 
     @property
     def oldest_shared(self) -> int:
@@ -104,7 +105,7 @@ class Kinds:
         """Forget everything that holds numbers of names or cells."""
         self.connections.clear()
         self._parties.clear()
-        self._entries = 0
+        self._bytes = 0
 
     def meet(self, session: Session) -> Known:
         """A connection that is new, or has changed."""
@@ -136,7 +137,7 @@ class Kinds:
 
     def enter(self, known: Known, kind: Kind, session: Session, codecs: Codecs) -> Entry:
         """A kind that is new to these parties, or whose shared details are about to be overwritten."""
-        if self._entries >= MAX_KINDS:
+        if self._bytes >= MAX_KINDS_BYTES:
             self.forget()
             known = self.meet(session)
         status, asked, answered, failed, has_reply_id, replied = kind
@@ -150,11 +151,14 @@ class Kinds:
         common: Kind = (status, asked_shared, answered_shared, failed, has_reply_id, replied)
         entry = known.common.get((derived, common))
         if entry is None or entry.shared[0] < self.oldest_shared:
-            entry = known.common[derived, common] = self._new(known, common, session, codecs)
-        entry = replace(entry, own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
-        self._entries += kind not in known.entries
-        known.entries[kind] = entry
-        return entry
+            entry = self._new(known, common, session, codecs)
+        whole = replace(entry, own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
+        if entry.shared[1]:
+            known.common[derived, common] = entry
+            known.entries[kind] = whole
+            # Texts may be as long as whoever sent them wanted: a character may take four bytes, in two keys.
+            self._bytes += _KIND_BYTES + 8 * entry.shared[1]
+        return whole
 
     def _new(self, known: Known, kind: Kind, session: Session, codecs: Codecs) -> Entry:
         """A kind whose shared part is new to these parties."""

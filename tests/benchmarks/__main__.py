@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import start, throughput
+from tests.benchmarks import start, store, throughput
 
-BENCHMARKS = {"start": start.main, "throughput": throughput.main}
+BENCHMARKS = {"start": start.main, "store": store.main, "throughput": throughput.main}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -225,7 +226,7 @@ def test_more_buckets_than_fit_are_counted_under_other() -> None:
 
 
 def test_sessions_of_too_many_kinds_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "MAX_KINDS", 20)
+    monkeypatch.setattr(kinds, "MAX_KINDS_BYTES", 20_000)
     monkeypatch.setattr(kinds, "MAX_CONNECTIONS", 5)
     writer = Writer(MIN_BYTES, START_NS)
     reader = Reader(writer.fd)
@@ -236,6 +237,21 @@ def test_sessions_of_too_many_kinds_are_remembered_up_to_a_bound(monkeypatch: py
     assert [(row.target, row.client.host) for row in rows] == [
         (session.request.target, session.client_address.host) for session in sessions if session.request is not None
     ]
+
+
+def test_what_is_remembered_of_long_names_is_bounded() -> None:
+    """A thousand names of 40 kB and of 400 kB each: none of them stays in the collector's own memory for long."""
+    writer = Writer(MIN_BYTES, START_NS)
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            writer.session(asking(f"{number}" + "é" * (20_000 if number % 2 else 200_000)))
+            writer.flush(START_NS)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * kinds.MAX_KINDS_BYTES
+    writer.close()
 
 
 def test_numbers_beyond_their_fields_are_clipped() -> None:
