@@ -90,5 +90,5 @@ async def test_as_many_groups_as_the_store_can_have() -> None:
         for _ in range(5):
             table.show(some[1])
             table.show(some[0])
-        assert (time.process_time() - begun) / 10 < 0.1
+        assert (time.process_time() - begun) / 10 < 2
         assert table.cursor_key == keys[0]

