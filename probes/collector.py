@@ -12,7 +12,7 @@ from probes.options import CaptureOptions
 from probes.protocols.interface import WireProtocol
 from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
-from probes.records import Connection, Ledger, Session
+from probes.records import Connection, Ledger, Session, Times
 from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
@@ -52,7 +52,7 @@ class Collector:
         self.protocols = {name: p for name, p in known_protocols().items() if not wanted or name in wanted}
         self._ledger = Ledger()
         self._selected = selected(options.side, options.pids)
-        self._ends = Ends(self._selecting(emit), self._ledger)
+        self._ends = Ends(self._selecting(emit), self._ledger, quieten=lambda end: self._source.quieten(end))
         self._pairing = Pairing(tuple(self.protocols.values()), self._ends.session, self._ledger)
         self._kernel = Kernel(
             head_bytes=options.head_bytes, ring_bytes=options.ring_bytes, protocols=tuple(self.protocols)
@@ -75,7 +75,13 @@ class Collector:
 
     def waiting(self, *, older_than_ns: int = 0) -> list[Session]:
         """The requests in flight for at least so long, oldest first, each once."""
-        waiting = self._pairing.waiting(time.monotonic_ns(), older_than_ns=older_than_ns)
+        now_ns = time.monotonic_ns()
+        waiting = self._pairing.waiting(now_ns, older_than_ns=older_than_ns)
+        for connection, head in self._source.quiet_requests(older_than_ns, now_ns):
+            session = self._pairing.quiet_request(connection, head)
+            if session is not None:
+                waiting.append(session)
+        waiting.sort(key=lambda session: session.times.request_first)
         return [s for s in self._ends.waiting(waiting) if self._selected(s)]
 
     def connections(self) -> Collection[Connection]:
@@ -149,6 +155,11 @@ class _Rooms:
         self.message = pairing.message
         self.unseen = pairing.unseen
         self.addressed = ends.addressed
+
+    def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
+        if not times.request_last:
+            times = self._pairing.exchange(connection, id, times)
+        self._ends.exchange(connection, id, times, messages)
 
     def opened(self, connection: Connection) -> None:
         self._ends.opened(connection)

@@ -28,6 +28,7 @@ SHIM = HERE / "shim"  # all the kernel headers BCC asks for, so that every host 
 MAPS = (
     "descriptors",
     "connections",
+    "shadows",
     "calls",
     "sockets",
     "call_kinds",

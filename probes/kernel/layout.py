@@ -21,6 +21,7 @@ class Kind(IntEnum):
     CLOSED = 3
     IGNORED = 4
     VERIFY = 5
+    EXCHANGE = 6
 
 
 class Label(IntEnum):
@@ -132,13 +133,15 @@ class Stream(ctypes.Structure):
         ("held", ctypes.c_uint32),
         ("synced", ctypes.c_uint8),
         ("requests", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 6),
+        ("quiet", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8),
+        ("id", ctypes.c_uint32),
         ("hold", ctypes.c_uint8 * 64),
     )
 
     def complete(self) -> int:
-        """Messages that have gone by whole."""
-        return int(self.number) - bool(self.total)
+        """Messages that are told and have gone by whole."""
+        return int(self.number) - bool(self.total and not self.quiet)
 
 
 class ConnectionState(ctypes.Structure):
@@ -179,6 +182,41 @@ class CallState(ctypes.Structure):
     )
 
 
+class ExchangeRecord(ctypes.Structure):
+    """`struct exchange`: when a shadow's request and reply went by; 0 where it does not tell."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint8),
+        ("framing", ctypes.c_uint8),
+        ("label", ctypes.c_uint8),
+        ("messages", ctypes.c_uint8),
+        ("id", ctypes.c_uint32),
+        ("connection", ctypes.c_uint64),
+        ("request_first_ns", ctypes.c_uint64),
+        ("request_last_ns", ctypes.c_uint64),
+        ("reply_first_ns", ctypes.c_uint64),
+        ("reply_last_ns", ctypes.c_uint64),
+    )
+
+
+class ShadowState(ctypes.Structure):
+    """`struct shadow`: the last request of a shadow, waiting for its reply unless `request_first_ns` is 0."""
+
+    _fields_ = (
+        ("request_first_ns", ctypes.c_uint64),
+        ("request_last_ns", ctypes.c_uint64),
+        ("replied", ctypes.c_uint64),
+        ("id", ctypes.c_uint32),
+        ("total", ctypes.c_uint32),
+        ("length", ctypes.c_uint32),
+        ("at_once", ctypes.c_uint32),
+        ("data", ctypes.c_uint8 * 512),
+    )
+
+
+EXCHANGE = struct.Struct("=BBBBIQQQQQ")
+assert ctypes.sizeof(ExchangeRecord) == EXCHANGE.size
+
 HEAD = struct.Struct("=BBBBIQQQQIIII")
 HEAD_SIZE = HEAD.size
 assert ctypes.sizeof(HeadRecord) == HEAD_SIZE
@@ -190,6 +228,8 @@ _MIRRORED = (
     ("stream", Stream),
     ("connection", ConnectionState),
     ("call", CallState),
+    ("exchange", ExchangeRecord),
+    ("shadow", ShadowState),
 )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from probes.records import Address, Connection, Ledger, Session, Side, Status, Times
 from probes.sessions.causes import Cause
+from probes.sessions.shadows import Shadow
 
 HOLD_NS = 1_000_000_000  # a client that is short of CPU reads late: told alone, its view would be lost
 SLACK_NS = 100_000_000  # an event's time may be this much later than what it tells of
@@ -34,7 +35,7 @@ class _Alone(NamedTuple):
 
 
 class _End:
-    __slots__ = ("alone", "closed_ns", "connection", "key", "peer", "since_ns", "views")
+    __slots__ = ("alone", "closed_ns", "connection", "key", "peer", "shadow", "since_ns", "views")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -44,6 +45,7 @@ class _End:
         self.since_ns: int | None = None  # the beginning of the first exchange told
         self.views: dict[int | None, list[Session | _Alone]] = {}  # by id, not joined, oldest first
         self.alone: list[_Alone] = []  # those of them that were told alone, oldest first
+        self.shadow: Shadow | None = None  # of both ends, once the client's tells but times
 
 
 class Ends:
@@ -52,14 +54,23 @@ class Ends:
     Only where the opposite end is known, or must soon be, does a session wait: for `hold_ns` of the events' time, at
     most twice that.
     Messages of a view that is not told on its own move from `sessions` to `other_end` in the ledger.
+
+    `quieten` is called with the connection of a client's end as soon as an exchange was seen from both ends: from then
+    on the source may tell but times of it (`exchange`), and no messages. It returns whether it does.
     """
 
     def __init__(
-        self, emit: Callable[[Session], None], ledger: Ledger | None = None, *, hold_ns: int = HOLD_NS
+        self,
+        emit: Callable[[Session], None],
+        ledger: Ledger | None = None,
+        *,
+        hold_ns: int = HOLD_NS,
+        quieten: Callable[[Connection], bool] = lambda _: False,
     ) -> None:
         self._emit = emit
         self._ledger = ledger if ledger is not None else Ledger()
         self._hold_ns = hold_ns
+        self._quieten = quieten
         self._now = 0
         self._ends: dict[int, _End] = {}
         self._by_key: dict[_Key, _End] = {}
@@ -68,6 +79,7 @@ class Ends:
         self._held_longer: list[tuple[_End, Session]] = []
         self._turned = 0  # the tick at which `_held` was begun, 0 before the first
         self._doubled = 0  # messages of views that were not told, since the last tick
+        self._shadowed = 0  # messages of which only times were told, since the last tick
 
     def opened(self, connection: Connection) -> None:
         """A connection exists from now on."""
@@ -90,6 +102,13 @@ class Ends:
     def session(self, session: Session) -> None:
         """One end's view of an exchange that is over."""
         end = self._ends.get(session.connection.id)
+        if end is not None and end.shadow is not None:
+            if session.seen_from is _SERVER:
+                end.shadow.session(session)
+                return
+            self._doubled += _messages(session)  # of before
+            end.shadow.exchange(_id(session), session.times)
+            return
         if end is not None and end.key is None:
             self._find_peer(end)
         if end is None or (end.peer is None and not self._expects_peer(end, session)):
@@ -113,6 +132,13 @@ class Ends:
         else:
             views.append(session)
 
+    def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
+        """A quiet end saw `messages` messages of the exchange `id`, at these times; 0 where it did not."""
+        self._shadowed += messages
+        end = self._ends.get(connection.id)
+        if end is not None and end.shadow is not None:
+            end.shadow.exchange(id, times)
+
     def tick(self, now_ns: int) -> None:
         """The events have come to `now_ns`: what has waited long enough is told alone.
 
@@ -127,12 +153,15 @@ class Ends:
             self._turned = now_ns
             for end, session in held:
                 self._tell_alone(end, session)
+            for end in self._ends.values():
+                if end.shadow is not None and end.connection is not end.shadow.client:
+                    end.shadow.turn()
         for end in [e for e in self._closed.values() if _over(e, self._now)]:  # at the tick before, and told
             self._forget(end)
         self._now = now_ns
         self._ledger.add(Cause.SESSIONS, -self._doubled)
-        self._ledger.add(Cause.OTHER_END, self._doubled)
-        self._doubled = 0
+        self._ledger.add(Cause.OTHER_END, self._doubled + self._shadowed)
+        self._doubled = self._shadowed = 0
 
     def waiting(self, sessions: Iterable[Session]) -> list[Session]:
         """The same sessions in flight, those that both ends wait for joined, none that was told already."""
@@ -147,6 +176,8 @@ class Ends:
             id = _id(session)
             if any(_same(view, session) for view in peer.views.get(id, ())):
                 continue
+            if peer.shadow is not None and id in peer.shadow:
+                continue
             others = places.get((peer.connection.id, id))
             if others:
                 place = others.pop(0)
@@ -154,6 +185,10 @@ class Ends:
             else:
                 places.setdefault((session.connection.id, id), []).append(len(result))
                 result.append(session)
+        for session in result:
+            end = self._ends.get(session.connection.id)
+            if end is not None and end.shadow is not None and session.seen_from is _SERVER:
+                session.seen_from, session.client = _BOTH, end.shadow.client
         return result
 
     def _expects_peer(self, end: _End, session: Session) -> bool:
@@ -185,7 +220,31 @@ class Ends:
             return
         server, client = _by_side(view, session)
         self._doubled += _messages(client)
+        shadow = peer.shadow or self._shadow(peer, client.connection)
         self._emit(_join(server, client))
+        if shadow is not None:
+            self._hand_over(shadow, peer)
+
+    def _shadow(self, end: _End, client: Connection) -> Shadow | None:
+        """Both ends are known: from now on the client's need not tell messages."""
+        if end.peer is None or not self._quieten(client):
+            return None
+        end.shadow = end.peer.shadow = Shadow(client, self._emit)
+        return end.shadow
+
+    def _hand_over(self, shadow: Shadow, end: _End) -> None:
+        """What still waits of either end waits there from now on."""
+        for each in (end, end.peer):
+            views = {} if each is None else each.views
+            for id, view in [(id, view) for id, some in views.items() for view in some if isinstance(view, Session)]:
+                views[id].remove(view)
+                if not views[id]:
+                    del views[id]
+                if view.seen_from is _SERVER:
+                    shadow.session(view)
+                else:
+                    self._doubled += _messages(view)
+                    shadow.exchange(id, view.times)
 
     def _tell_alone(self, end: _End, session: Session) -> None:
         id = _id(session)
@@ -205,6 +264,8 @@ class Ends:
     def _forget(self, end: _End) -> None:
         id = end.connection.id
         del self._ends[id], self._closed[id]
+        if end.shadow is not None:
+            end.shadow.end()
         if end.key is not None and self._by_key.get(end.key) is end:
             del self._by_key[end.key]
         if end.peer is not None:

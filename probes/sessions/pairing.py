@@ -78,6 +78,27 @@ class Pairing:
         else:
             self._reply(stream, stream.protocol, head)
 
+    def exchange(self, connection: Connection, id: int, times: Times) -> Times:
+        """Of a quiet end: when the reply to request `id` went by. With the request's times, where that waits here."""
+        stream = self._streams.get(connection.id)
+        if stream is None or id not in stream.waiting:
+            return times
+        entry = self._take(stream, id)
+        self._ledger.add(Cause.OTHER_END, bool(entry[3]))
+        return Times(entry[1], entry[2], times.reply_first, times.reply_last)
+
+    def quiet_request(self, connection: Connection, head: Head) -> Session | None:
+        """The request that waits on a quiet end, as a session (INFLIGHT); None where it cannot be read."""
+        stream = self._streams.get(connection.id)
+        if stream is None or stream.protocol is None:
+            return None
+        try:
+            request = stream.protocol.request(head, stream.protocol.memory(connection))
+        except Exception as error:
+            self._refused(error, messages=0)
+            return None
+        return session(stream, Status.INFLIGHT, request, head.first_ns, head.last_ns, head.total)
+
     def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
         """By `ns` the messages of this direction up to `last_number` had gone by, whether they are seen or not."""
         stream = self._streams.get(connection.id)

@@ -9,12 +9,13 @@ import mmap
 import socket
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from probes.kernel import calls, sockets
 from probes.kernel.bpf import NOEXIST
 from probes.kernel.layout import (
+    EXCHANGE,
     FIRST,
     HEAD,
     HEAD_SIZE,
@@ -28,9 +29,10 @@ from probes.kernel.layout import (
     Kind,
     Label,
     LifecycleRecord,
+    ShadowState,
 )
 from probes.kernel.loader import Kernel
-from probes.records import UNKNOWN_ADDRESS, Connection, Framing, Head, Process
+from probes.records import UNKNOWN_ADDRESS, Connection, Framing, Head, Process, Times
 from probes.sources.assembly import Assembly
 from probes.sources.sink import Sink
 
@@ -42,7 +44,8 @@ _ENDED_KEPT = 4096  # connections whose last pieces may still come
 _WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
 _new_tuple = tuple.__new__
 _FRAMINGS = tuple(Framing)
-_HEAD_KIND, _WHOLE = int(Kind.HEAD), FIRST | LAST
+_NO_REQUEST = bytes(ctypes.sizeof(ShadowState))
+_HEAD_KIND, _EXCHANGE_KIND, _WHOLE = int(Kind.HEAD), int(Kind.EXCHANGE), FIRST | LAST
 
 
 class Ignored(NamedTuple):
@@ -66,6 +69,7 @@ class LiveSource:
         self._seeded: dict[tuple[int, int], int] = {}  # (pid, fd) → inode
         self._next_scan_ns = 0
         self._last_id = 0
+        self._quiet: set[int] = set()  # connections whose messages are not told
         self.losses: Counter[str] = Counter()
         self.ignored: dict[int, Ignored] = {}
         self.scan()
@@ -93,9 +97,41 @@ class LiveSource:
         """The open ones with a label."""
         return self._connections.values()
 
+    def quieten(self, connection: Connection) -> bool:
+        """From now on the kernel tells no messages of this client's end, only when they went by; whether it does."""
+        if connection.id not in self._connections:
+            return False
+        try:
+            self._kernel.maps["shadows"].update(_connection_key(connection.id), _NO_REQUEST, NOEXIST)
+        except OSError:
+            return False
+        self._quiet.add(connection.id)
+        return True
+
+    def quiet_requests(self, older_than_ns: int, now_ns: int) -> Iterator[tuple[Connection, Head]]:
+        """The requests that wait on quiet connections for so long, as far as the kernel keeps their heads."""
+        shadows = self._kernel.maps["shadows"]
+        for id_ in self._quiet:
+            raw = shadows.lookup(_connection_key(id_))
+            if raw is None or not any(raw[:8]):
+                continue
+            state = ShadowState.from_buffer_copy(raw[: ctypes.sizeof(ShadowState)])
+            if state.length and now_ns - state.request_first_ns >= older_than_ns:
+                data = bytes(state.data[: state.length])
+                yield (
+                    self._connections[id_],
+                    Head(True, 0, state.request_first_ns, state.request_last_ns, state.total, data),
+                )
+
     # records of the ring
 
     def _take(self, memory: mmap.mmap, at: int, length: int) -> None:
+        if memory[at] == _EXCHANGE_KIND:
+            _, _, _, messages, request_id, id_, *times = EXCHANGE.unpack_from(memory, at)
+            connection = self._connections.get(id_)
+            if connection is not None:
+                self._sink.exchange(connection, request_id, _new_tuple(Times, times), messages)
+            return
         if memory[at] != _HEAD_KIND:
             self._take_lifecycle(memory[at : at + length])
             return
@@ -191,6 +227,9 @@ class LiveSource:
 
     def _close(self, connection: Connection, ns: int) -> None:
         del self._connections[connection.id]
+        if connection.id in self._quiet:
+            self._quiet.remove(connection.id)
+            self._kernel.maps["shadows"].delete(_connection_key(connection.id))
         self._ended[connection.id] = None
         if len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
@@ -322,6 +361,10 @@ class LiveSource:
     def _state(self, id_: int) -> ConnectionState | None:
         raw = self._kernel.maps["connections"].lookup(id_.to_bytes(8, "little"))
         return None if raw is None else ConnectionState.from_buffer_copy(raw[: ctypes.sizeof(ConnectionState)])
+
+
+def _connection_key(id_: int) -> bytes:
+    return id_.to_bytes(8, "little")
 
 
 def _descriptor_key(pid: int, fd: int) -> bytes:

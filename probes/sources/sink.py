@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from probes.records import Connection, Head
+from probes.records import Connection, Head, Times
 
 
 class Sink(Protocol):
@@ -18,6 +18,10 @@ class Sink(Protocol):
 
     def message(self, connection: Connection, head: Head) -> None:
         """A message went by."""
+
+    def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
+        """On a connection whose messages are no longer told: so many messages of the exchange `id`, a request's id,
+        went by at these times; 0 for the request or the reply that is not among them."""
 
     def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
         """Messages up to `last_number` went by in that direction, whatever was told of them."""

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection as Channel
 from typing import NamedTuple
 
 from probes.kernel.loader import Kernel
-from probes.records import Connection, Head
+from probes.records import Connection, Head, Times
 from probes.sources.framing import ConnectionFraming
 from probes.sources.live import LiveSource
 from tests.framing.player import Chunk, End
@@ -26,6 +26,7 @@ class Seen:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.heads: list[Head] = []
+        self.exchanges: list[tuple[int, Times, int]] = []  # ids, times, messages of what is not told
         self.whole = [0, 0]  # messages in and out, by the kernel's own count
         self.closed = False
 
@@ -48,6 +49,9 @@ class Recorder:
 
     def message(self, connection: Connection, head: Head) -> None:
         self._seen[connection.id].heads.append(head)
+
+    def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
+        self._seen[connection.id].exchanges.append((id, times, messages))
 
     def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
         self._seen[connection.id].whole[outbound] = last_number + 1
@@ -90,10 +94,13 @@ class Watch:
             time.sleep(0.001)
 
     @contextmanager
-    def child(self, script: Script, *, scan: bool = False) -> Iterator[tuple[int, list[EndLog]]]:
+    def child(
+        self, script: Script, *, scan: bool = False, before: Callable[[int], None] = lambda _: None
+    ) -> Iterator[tuple[int, list[EndLog]]]:
         """A child that runs the script, and closes its ends when the block is over.
 
-        Gives its pid and what happened at the ends. With `scan`, the sockets it inherited are looked up in /proc first.
+        Gives its pid and what happened at the ends. With `scan`, the sockets it inherited are looked up in /proc first;
+        then `before` is called with its pid, then the script begins.
         """
         ours, theirs = _pipes()
         process = _FORK.Process(target=_run, args=(script, *theirs))
@@ -102,6 +109,7 @@ class Watch:
             assert process.pid is not None
             if scan:
                 self.source.scan()
+            before(process.pid)
             ours[1].send("go")
             logs = self._await(process, ours[0])
             self.settle()

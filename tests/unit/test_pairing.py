@@ -254,3 +254,24 @@ def test_a_message_after_the_end_is_late() -> None:
     wire.tick(at=200)
     wire.ask(5, at=201)
     assert wire.counts(at=300) == {"sessions": 1, "late": 1}
+
+
+def test_a_request_of_before_its_end_became_quiet_gives_its_times_to_the_reply() -> None:
+    wire = Harness()
+    wire.ask(5, at=10)
+    replied = Times(0, 0, 30, 31)
+    assert wire.pairing.exchange(wire.connection, 6, replied) == replied
+    assert wire.pairing.exchange(wire.connection, 5, replied) == Times(10 * MS, 10 * MS + 1, 30, 31)
+    assert wire.waiting() == []
+    assert wire.told() == []
+    assert wire.counts(at=5000) == {"sessions": 1, "other_end": 1}  # the first is the harness's
+
+
+def test_what_waits_on_a_quiet_end_is_read_as_any_request() -> None:
+    wire = Harness()
+    session = wire.pairing.quiet_request(wire.connection, head(False, 0, 10 * MS, REQUEST, 5, total=100))
+    assert session is not None
+    assert session.request is not None
+    assert (session.request.id, session.status, session.request_bytes) == (5, Status.INFLIGHT, 100)
+    assert wire.pairing.quiet_request(wire.connection, head(False, 0, 10 * MS, REQUEST, 5, flags=BROKEN)) is None
+    assert wire.counts(at=5000) == {"sessions": 1}

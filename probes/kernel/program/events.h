@@ -11,6 +11,7 @@ enum event_kind {
     EVENT_CLOSED = 3,    // its last descriptor was closed
     EVENT_IGNORED = 4,   // it carries nothing that we know
     EVENT_VERIFY = 5,    // a process changed descriptors in a way that only /proc tells
+    EVENT_EXCHANGE = 6,  // when a shadow's request and reply went by
 };
 
 enum framing { FRAMING_MESSAGE = 0, FRAMING_RAW = 1 };
@@ -49,6 +50,15 @@ struct lifecycle {
     u32 fd;
     u32 reason;
     struct addresses addresses;
+};
+
+// What a shadow tells of an exchange: the times of the request, of the reply, or of both; 0 where it does not tell.
+struct exchange {
+    u8 kind, framing, label, messages;  // how many messages it tells of
+    u32 id;                             // requestID or correlation_id
+    u64 connection;
+    u64 request_first_ns, request_last_ns;
+    u64 reply_first_ns, reply_last_ns;
 };
 
 enum ignore_reason { REASON_UNRECOGNISED = 0, REASON_TLS = 1 };

@@ -113,13 +113,13 @@ inline_always void lose_sync(struct connection *c, struct stream *s)
 
 // The verdict on a header that begins `available` bytes. Labels the connection where there is no label yet.
 inline_always u32 message_length(struct connection *c, struct stream *s, struct stream *back, u8 *p, u32 have,
-                                 u64 available)
+                                 u64 available, int shadow)
 {
     if (c->label == LABEL_MONGODB)
         return mongodb_length(p, have, !s->synced);
     u32 length = IMPLAUSIBLE;
     if (c->label == LABEL_KAFKA && !s->requests) {
-        length = kafka_reply_length(p, have, s->synced, c->correlation);
+        length = kafka_reply_length(p, have, s->synced && !shadow, c->correlation);
         if (length != IMPLAUSIBLE || s->number)
             return length;
         // No reply was seen here yet. In mid-stream the label may have come from a reply that looks like a request, as
@@ -186,6 +186,92 @@ inline_always void ignore(struct cursor *q, struct connection *c)
     connections.delete(&q->connection);
 }
 
+inline_always void tell_exchange(u64 connection, struct shadow *h, u32 id, u64 reply_first_ns, u64 reply_last_ns)
+{
+    struct exchange told = {};
+    told.kind = EVENT_EXCHANGE;
+    told.id = id;
+    told.connection = connection;
+    if (h->request_first_ns && h->id == id) {
+        told.messages = 1;
+        told.request_first_ns = h->request_first_ns;
+        told.request_last_ns = h->request_last_ns;
+        h->request_first_ns = 0;
+    }
+    if (reply_last_ns) {
+        told.messages++;
+        told.reply_first_ns = reply_first_ns;
+        told.reply_last_ns = reply_last_ns;
+    }
+    tell(&told, sizeof(told));
+}
+
+// Whether the request that begins so is not sure to be answered.
+inline_always int may_be_oneway(struct connection *c, u8 *p, u32 have)
+{
+    if (c->label == LABEL_KAFKA)
+        return !p[4] && !p[5];  // Produce, maybe with acks=0
+    u32 opcode = little_endian(p + 12);
+    if (opcode == 2013)
+        return have < 20 || p[16] & 2;  // moreToCome
+    return opcode != 2004 && opcode != 2005 && opcode != 2010;
+}
+
+// A shadow's message begins. Of a request what shows what it is stays, for as long as it waits.
+inline_always void begin_quiet(struct cursor *q, struct connection *c, struct stream *s, u32 have, u64 held,
+                               u64 available)
+{
+    struct shadow *h = shadows.lookup(&q->connection);
+    if (!h)
+        return;
+    u8 *p = q->peek;
+    s->quiet = 1;
+    if (!q->outbound) {
+        s->id = c->label == LABEL_KAFKA ? big_endian(p + 4) : little_endian(p + 8);
+        return;
+    }
+    s->id = c->label == LABEL_KAFKA ? big_endian(p + 8) : little_endian(p + 4);
+    if (h->request_first_ns)
+        tell_exchange(q->connection, h, h->id, 0, 0);  // there are several at once
+    h->id = s->id;
+    h->total = s->total;
+    h->at_once = may_be_oneway(c, p, have);
+    u64 more = s->total - held;
+    if (more > available)
+        more = available;
+    __builtin_memcpy(h->data, p, HOLD);
+    bound(held, HOLD - 1);  // for the verifier
+    bound(more, SHADOW_HEAD - HOLD);
+    h->length = bpf_probe_read_user(h->data + held, more, (void *)q->base) ? 0 : held + more;
+}
+
+// The rest of a shadow's message goes by.
+inline_always int pass_quiet(struct cursor *q, struct stream *s, u64 available)
+{
+    u64 take = s->total - s->done;
+    u8 last = available >= take;
+    advance(q, s, last ? take : available);
+    if (!last)
+        return 1;
+    s->total = 0;
+    s->done = 0;
+    s->held = 0;
+    struct shadow *h = shadows.lookup(&q->connection);
+    if (!h)
+        return 1;
+    if (!q->outbound) {
+        h->replied = 1ull << 32 | s->id;
+        tell_exchange(q->connection, h, s->id, s->first_ns, q->last_ns);
+    } else {
+        h->request_first_ns = s->first_ns;
+        h->request_last_ns = q->last_ns;
+        // Its reply may be faster than the thread that sent it comes back.
+        if (h->at_once || h->replied == (1ull << 32 | s->id))
+            tell_exchange(q->connection, h, s->id, 0, 0);
+    }
+    return 1;
+}
+
 // A header is due: gathers its bytes, if need be over several calls, and decides what begins here. 0 ends the walk.
 inline_always int begin(struct cursor *q, struct connection *c, struct stream *s, u64 available)
 {
@@ -210,7 +296,9 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     more = blur(q->b, more);
     held = blur(q->c, held);
     struct stream *back = &c->streams[!q->outbound];
-    u32 length = blur(q->a, message_length(c, s, back, q->peek, held + more, held + available));
+    struct shadow *h = c->announced && !c->sasl ? shadows.lookup(&q->connection) : 0;
+    u8 shadow = blur(q->shadow, !!h);
+    u32 length = blur(q->a, message_length(c, s, back, q->peek, held + more, held + available, shadow));
     unlabelled = q->untold;
     more = q->b;
     held = q->c;
@@ -251,8 +339,12 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     s->keep = HEAD_BYTES;
     if (c->label == LABEL_MONGODB && little_endian(q->peek + 12) == 2012)  // OP_COMPRESSED: useless when cut
         s->keep = LONGEST_HEAD;
-    s->number++;
     count(COUNT_MESSAGES);
+    s->quiet = 0;
+    if (q->shadow)
+        begin_quiet(q, c, s, held + more, held, available);
+    if (!s->quiet)
+        s->number++;
     return 1;
 }
 
@@ -365,5 +457,7 @@ inline_always int step(struct cursor *q, struct connection *c, struct scratch *e
     u64 available = q->segment < q->left ? q->segment : q->left;
     if (!s->total)
         return begin(q, c, s, available);
+    if (s->quiet)
+        return pass_quiet(q, s, available);
     return follow(q, c, s, e, available);
 }

@@ -16,6 +16,12 @@ struct exit_context { u64 common; u64 number; s64 result; };
 
 enum { TAIL_WALK = 0 };
 
+// The messages of a direction that are told and went by whole.
+inline_always u64 whole(struct stream *s)
+{
+    return s->number - (s->total && !s->quiet);
+}
+
 inline_always void forget(u64 key)
 {
     u64 *id = descriptors.lookup(&key);
@@ -26,6 +32,12 @@ inline_always void forget(u64 key)
     struct connection *c = connection ? connections.lookup(&connection) : 0;
     if (!c || --c->references)
         return;
+    struct shadow *h = shadows.lookup(&connection);
+    if (h) {
+        if (h->request_first_ns)
+            tell_exchange(connection, h, h->id, 0, 0);
+        shadows.delete(&connection);
+    }
     if (c->announced) {
         struct lifecycle closed = {};
         closed.kind = EVENT_CLOSED;
@@ -34,8 +46,8 @@ inline_always void forget(u64 key)
         closed.fd = c->fd;
         closed.connection = connection;
         closed.ns = bpf_ktime_get_ns();
-        closed.inbound = c->streams[0].number - !!c->streams[0].total;  // whole ones
-        closed.outbound = c->streams[1].number - !!c->streams[1].total;
+        closed.inbound = whole(&c->streams[0]);
+        closed.outbound = whole(&c->streams[1]);
         tell(&closed, sizeof(closed));
     }
     connections.delete(&connection);

@@ -6,6 +6,7 @@
 #define TAIL 512        // bytes of a long message's end that are kept
 #define WINDOW 256      // bytes that are kept after a stretch of sendfile
 #define LONGEST_HEAD 16384
+#define SHADOW_HEAD 512  // bytes of a shadow's request that are kept while it waits for its reply
 #define LOCKS 1024
 #define LOCK_TRIES 512     // some ten microseconds
 #define STRANGE_CALLS 256  // calls that make no sense before a connection is ignored
@@ -25,7 +26,9 @@ struct stream {
     u32 held;      // bytes of its beginning in hold[]: nothing of it was told yet while held == done
     u8 synced;     // a message begins where the last one ended
     u8 requests;   // Kafka: this direction carries the requests
-    u8 pad[6];
+    u8 quiet;      // the current message is a shadow's: not told, and not in `number`
+    u8 pad;
+    u32 id;        // of the exchange that a quiet message is part of
     u8 hold[HOLD];
 };
 
@@ -67,6 +70,16 @@ struct call {
     u16 adopted; // number + 1 of a call that the collector found the thread in, 0: we saw it begin
 };
 
+// A client's end of a connection whose server's end is watched too. That one tells the messages, this one only when
+// they went by here: half of the work, where both ends are on this host. The collector makes the entry, empty.
+struct shadow {
+    u64 request_first_ns, request_last_ns;  // of the last request, 0 once it is told
+    u64 replied;                            // 1 << 32 | id of the last reply
+    u32 id, total, length;                  // of the last request; bytes of data
+    u32 at_once;                            // it may get no reply, and does not wait for one
+    u8 data[SHADOW_HEAD];
+};
+
 // Where the walk over the bytes of one call is. Per CPU: tracepoint programs run with preemption off, so it is safe
 // across tail calls; and state in a map, not on the stack, is what lets the verifier prune the loop.
 struct cursor {
@@ -79,7 +92,7 @@ struct cursor {
     u32 tgid, fd;
     u32 rounds;
     u32 lock;              // LOCKS: none
-    u8 outbound, blind, last, untold;
+    u8 outbound, blind, last, untold, shadow;
     u64 a, b, c;           // see `blur`
     u8 peek[2 * HOLD];     // held bytes and what follows them
 };
@@ -93,6 +106,7 @@ struct scratch {
 
 BPF_HASH(descriptors, u64, u64, MAX_CONNECTIONS);              // tgid << 32 | fd → connection, 0: ignored
 BPF_HASH(connections, u64, struct connection, MAX_CONNECTIONS);
+BPF_F_TABLE("hash", u64, struct shadow, shadows, MAX_CONNECTIONS, 1 /* BPF_F_NO_PREALLOC */);
 BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
 BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
