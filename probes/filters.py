@@ -134,6 +134,10 @@ def _targets(session: Session) -> Sequence[str]:
     return () if request is None else request.targets or ((request.target,) if request.target else ())
 
 
+def _shape(session: Session) -> Sequence[str | float]:
+    return _known(session.request.shape if session.request else None)
+
+
 def _errors(session: Session) -> Sequence[str]:
     failure = session.reply.failure if session.reply else None
     return () if failure is None else (failure.name, str(failure.code))
@@ -168,6 +172,7 @@ FIELDS: dict[str, Field] = {
     "operation": Field("command or API: find, Produce", lambda s: _known(s.request.operation if s.request else None)),
     "version": Field("Kafka's API version", lambda s: _known(s.request.version if s.request else None), units=_COUNT),
     "target": Field("namespace, topic or group, any of them: shop.orders, shop.*", _targets),
+    "shape": Field('MongoDB\'s request without its values: "find orders *"', _shape),
     "status": Field(", ".join(Status), lambda s: (s.status,), choices=tuple(Status)),
     "error": Field("an error's name or code: DuplicateKey, 11000, *", _errors),
     "client": Field("address of the client: 10.0.0.5, 10.0.0.5:51544", lambda s: _address(s.client_address)),

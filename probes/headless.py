@@ -176,7 +176,7 @@ def stat(
     ledger: bool = False,
 ) -> None:
     """Counts the sessions that are `selected` for `seconds` and prints the groups of those alike in the fields `by`."""
-    red = Red()
+    red = Red(shapes="shape" in by)
 
     def take(sessions: Iterable[Session], protocols: Mapping[str, WireProtocol]) -> bool:
         for session in filter(selected, sessions):

@@ -135,6 +135,16 @@ class Request:
         """How the message was encoded, in the protocol's own terms ("OP_MSG"); "" where there is one way only."""
         return ""
 
+    @property
+    def shape(self) -> str:
+        """What is asked, without its values: the same text for requests that differ in values only; "" for none."""
+        return self.shape_of(self.data)
+
+    @classmethod
+    def shape_of(cls, data: bytes) -> str:
+        """The shape of a request of this class that kept `data`."""
+        return ""
+
 
 @dataclass(slots=True)
 class Reply:

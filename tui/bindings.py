@@ -33,6 +33,7 @@ TABLE: tuple[Key, ...] = (
     Key("mongodb.opcode", "o", "o", "by('opcode')", "", "by opcode", "mongodb"),
     Key("mongodb.command", "c", "c", "by('command')", "", "by command and namespace", "mongodb"),
     Key("mongodb.namespace", "n", "n", "by('namespace')", "", "by namespace", "mongodb"),
+    Key("mongodb.shape", "h", "h", "by('shape')", "", "by what is asked, without its values", "mongodb"),
     Key("mongodb.application", "a", "a", "by('application')", "", "by application and client", "mongodb"),
     Key("mongodb.error", "e", "e", "by('error')", "", "what fails, by error", "mongodb"),
     Key("mongodb.process", "p", "p", "by('process')", "", "by process of this host", "mongodb"),

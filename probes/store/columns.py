@@ -19,7 +19,7 @@ from probes.store.kinds import TABLE_OF, TARGETS_SEPARATOR, error_of, process_of
 from probes.store.layout import NO_VERSION, SIDES, STATUSES, Flag, Records
 from probes.store.names import NamesReader
 from probes.store.tally import Numbers, durations_of
-from probes.store.view import GROUP_FIELDS, Condition, Is, Key, KeyValue
+from probes.store.view import GROUP_FIELDS, LOG_FIELDS, Condition, Is, Key, KeyValue
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -73,6 +73,7 @@ _COLUMN_OF = {
     "protocol": "protocol",
     "operation": "operation",
     "target": "target",
+    "shape": "shape",
     "opcode": "opcode",
     "error_name": "error",
     "client": "client_host",
@@ -80,11 +81,14 @@ _COLUMN_OF = {
     "client_process": "client_process",
     "server_process": "server_process",
 }
+_TABLE_OF = TABLE_OF | {"shape": "shape"}  # the reader's own
 _OF_EITHER_PROCESS = frozenset({"process", "pid", "container"})
 
 
 def _codes(field: str, records: Records) -> NDArray[Any]:
     """A number for each record; records with the same number have the same value of `field`."""
+    if field == "shape" and field not in (records.dtype.names or ()):
+        raise _only_of_rows(field)
     if field in _COLUMN_OF:
         return records[_COLUMN_OF[field]]
     if field in _OF_EITHER_PROCESS:
@@ -100,8 +104,12 @@ def _codes(field: str, records: Records) -> NDArray[Any]:
     raise _no_such_field(field)
 
 
+def _only_of_rows(field: str) -> NotOfCellsError:
+    return NotOfCellsError(f"only the log can say which sessions fit {field}")
+
+
 def _no_such_field(field: str) -> ValueError:
-    return ValueError(f"nothing is grouped by {field!r}: the fields are {', '.join(GROUP_FIELDS)}")
+    return ValueError(f"nothing is grouped by {field!r}: the fields are {', '.join((*GROUP_FIELDS, *LOG_FIELDS))}")
 
 
 def _value(field: str, code: int, names: NamesReader) -> KeyValue:
@@ -118,7 +126,7 @@ def _value(field: str, code: int, names: NamesReader) -> KeyValue:
         if process is None:
             return None if field == "pid" else text if field == "process" else ""
         return process.name if field == "process" else process.pid if field == "pid" else process.container
-    text = names.text(TABLE_OF[_COLUMN_OF[field]], code)
+    text = names.text(_TABLE_OF[_COLUMN_OF[field]], code)
     if field in ("client_process", "server_process"):
         return process_of(text)
     if field == "error_name":
@@ -144,17 +152,24 @@ def mask(where: Sequence[Condition], records: Records, names: NamesReader) -> Ma
     return fitting
 
 
+def asks_for(field: str, where: Sequence[Condition]) -> bool:
+    """Whether one of the conditions is about `field`."""
+    return any(condition.field.lower() == field for condition in where)
+
+
 def _check(condition: Condition, are_rows: bool) -> None:
     """Raises what is wrong with a condition."""
     if isinstance(condition, Is):
-        if condition.field not in GROUP_FIELDS:
+        if condition.field not in (*GROUP_FIELDS, *LOG_FIELDS):
             raise _no_such_field(condition.field)
+        if condition.field in LOG_FIELDS and not are_rows:
+            raise _only_of_rows(condition.field)
         return
     matcher(condition)
     field = condition.field.lower()
     of_rows = field in _OF_ROWS or (field == "client" and _may_name_a_port(condition.value))
     if of_rows and not are_rows:
-        raise NotOfCellsError(f"only the log can say which sessions fit {condition.field}")
+        raise _only_of_rows(condition.field)
 
 
 def _is(condition: Is, records: Records, names: NamesReader) -> Mask:
@@ -213,6 +228,7 @@ _TEXTS: dict[str, tuple[Sequence[str], Callable[[str], Sequence[Any]]]] = {
     "protocol": (("protocol",), lambda text: (text,)),
     "operation": (("operation",), lambda text: (text,) if text else ()),
     "target": (("target", "targets"), lambda text: text.split(TARGETS_SEPARATOR) if text else ()),
+    "shape": (("shape",), lambda text: (text,) if text else ()),
     "error": (("error",), _error_values),
     "pid": (_PROCESSES, _pid),
     "process": (_PROCESSES, _process_name),
@@ -230,7 +246,7 @@ def _texts(field: str, fits: Callable[[Any], bool], records: Records, names: Nam
 
 def _of_names(decide: Callable[[str], bool], records: Records, column: str, names: NamesReader) -> Mask:
     """What was decided of the name that each record has in a column."""
-    table = TABLE_OF[column]
+    table = _TABLE_OF[column]
     return _decided(lambda code: decide(names.text(table, code)), records[column])
 
 
@@ -266,7 +282,9 @@ def _truncated(rows: Records) -> tuple[Sequence[str], NDArray[Any]]:
     return _TRUTH, _has(rows, Flag.REQUEST_CUT | Flag.REPLY_CUT).astype(np.intp)
 
 
-_OF_ROWS = frozenset({"duration", "wait", "request_bytes", "response_bytes", "truncated"})  # fields that cells lack
+_OF_ROWS = frozenset(
+    {"shape", "duration", "wait", "request_bytes", "response_bytes", "truncated"}
+)  # fields that cells lack
 _TRUTH = ("false", "true")
 
 # The values that a field may have, and the index of each record's.

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from probes.records import UNKNOWN_ADDRESS, Address, Connection, Reply, Request, Session, Side, Times
-from probes.store.columns import mask
+from probes.store.columns import asks_for, mask
 from probes.store.details import Own, Shared, restore
 from probes.store.kinds import TARGETS_SEPARATOR, error_of, process_of
 from probes.store.layout import NO_VERSION, ROW, SIDES, STATUSES, At, Flag, Layout, Records, records
 from probes.store.names import NamesReader
 from probes.store.rings import ByteRingReader, settle
+from probes.store.shapes import UNREAD, Shapes, shaped
 from probes.store.tally import Numbers
 from probes.store.view import Condition, Row, Span
 
+_GROUPS_BUDGET_S, _MATCHING_BUDGET_S = 0.1, 0.5  # for reading shapes: once a second, and once a filter
 _CHUNK = 1 << 13  # rows that are looked at at once: they stay in the processor's cache
 
 Fields = dict[str, Any]
@@ -32,6 +34,7 @@ class LogReader:
         self._rows = records(memory, ROW, *layout.rows)
         self._details = ByteRingReader(memory, header, layout.details, At.DETAILS_NEXT)
         self._shared = ByteRingReader(memory, header, layout.shared, At.SHARED_NEXT)
+        self._shapes = Shapes(self._details, self._shared, names, len(self._rows))
 
     @property
     def bound(self) -> int:
@@ -70,16 +73,46 @@ class LogReader:
             first += count
             first = max(first, self.oldest)
 
-    def fitting(self, where: Sequence[Condition], since_ns: int) -> Records:
-        """Copies of the rows that fit and ended at `since_ns` or later."""
-        copies = [np.empty(0, ROW)]
-        for first, rows in self.pieces(0, self.next):
+    def fitting(self, where: Sequence[Condition], since_ns: int, *, shapes: bool = False) -> Records:
+        """Copies of the rows that fit and ended at `since_ns` or later; with their `shapes`, as far as time allows."""
+        if not shapes:
+            return self._copied(where, since_ns)[1]
+        others, of_shape = _apart(where)
+        numbers, rows = self._copied(others, since_ns)
+        rows = self._shapes.of(numbers, rows, self.next, _GROUPS_BUDGET_S)
+        return rows[mask(of_shape, rows, self._names)]
+
+    def matching(self, where: Sequence[Condition], first: int) -> tuple[Numbers, int]:
+        """The numbers of the rows from `first` on that fit, and of the first one that was looked at."""
+        end = self.next
+        others, of_shape = _apart(where)
+        if of_shape:
+            numbers, rows = self._copied(others, 0, first)
+            rows = self._shapes.of(numbers, rows, end, _MATCHING_BUDGET_S)
+            unread = numbers[rows["shape"] == UNREAD]
+            looked_at = int(unread[-1]) + 1 if len(unread) else first
+            return numbers[(numbers >= looked_at) & mask(of_shape, rows, self._names)], looked_at
+        found = [np.empty(0, np.int64)]
+        for start, rows in self.pieces(first, end):
+            found.append(start + np.flatnonzero(mask(where, rows, self._names)))
+        return np.concatenate(found), first
+
+    def with_shapes(self, waiting: Records) -> Records:
+        """Requests in flight with their shapes."""
+        return shaped(waiting, self._shapes.read(waiting))
+
+    def _copied(self, where: Sequence[Condition], since_ns: int, first: int = 0) -> tuple[Numbers, Records]:
+        """Copies of the rows that fit and ended at `since_ns` or later, and their numbers."""
+        numbers, copies = [np.empty(0, np.int64)], [np.empty(0, ROW)]
+        for start, rows in self.pieces(first, self.next):
             ended = np.maximum(rows["reply_last"], rows["request_last"]) >= since_ns
             found = np.flatnonzero(ended & mask(where, rows, self._names))
             copied = rows[found]
             settle()
-            copies.append(copied[first + found >= self.oldest])
-        return np.concatenate(copies)
+            kept = start + found >= self.oldest
+            numbers.append(start + found[kept])
+            copies.append(copied[kept])
+        return np.concatenate(numbers), np.concatenate(copies)
 
     def copies(self, numbers: Numbers) -> list[tuple[int, Fields]]:
         """The rows with these numbers that are kept."""
@@ -208,6 +241,12 @@ class LogReader:
     def _address(self, fields: Fields, end: str) -> Address:
         host, port = self._names.text("host", fields[f"{end}_host"]), fields[f"{end}_port"]
         return Address(host, port) if host else UNKNOWN_ADDRESS
+
+
+def _apart(where: Sequence[Condition]) -> tuple[list[Condition], list[Condition]]:
+    """Conditions that rows alone can answer, and those on shapes."""
+    of_shape = [condition for condition in where if asks_for("shape", (condition,))]
+    return [condition for condition in where if condition not in of_shape], of_shape
 
 
 def fields_of(row: Any) -> Fields:

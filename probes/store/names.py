@@ -96,6 +96,7 @@ class NamesReader:
             for index, (table, (offset, quota)) in enumerate(layout.names.items())
         }
         self._known: dict[str, list[str]] = {}
+        self._own: dict[str, list[str]] = {}
         self._epoch = -1
 
     @property
@@ -103,8 +104,14 @@ class NamesReader:
         """Grows when a number comes to mean another name."""
         return self._header[At.NAMES_EPOCH]
 
+    def add(self, table: str, texts: list[str]) -> None:
+        """A table of the reader's own, to which it may append."""
+        self._own[table] = texts
+
     def all(self, table: str) -> list[str]:
         """The names of a table, by number."""
+        if table in self._own:
+            return self._own[table]
         if self._epoch != self.epoch:
             self._epoch = self.epoch
             self._known = {}

@@ -22,7 +22,7 @@ from probes.store.answers import (
     series,
     with_inflight,
 )
-from probes.store.columns import NotOfCellsError, group, mask
+from probes.store.columns import NotOfCellsError, asks_for, group, mask
 from probes.store.facts import loads_facts
 from probes.store.layout import INFLIGHT_HEADER, ROW, At, Records, counters, inflight_bytes, records
 from probes.store.log import LogReader, fields_of
@@ -135,7 +135,7 @@ class Reader:
     def inflight(self, where: Sequence[Condition] = ()) -> InFlight:
         taken_ns, total, waiting = self._waiting()
         if where:
-            waiting = waiting[mask(where, waiting, self._names)]
+            waiting = self._fitting(waiting, where)
             total = len(waiting)
         return InFlight(taken_ns, total, tuple(self._log.row(-1, fields_of(row)) for row in waiting))
 
@@ -154,12 +154,10 @@ class Reader:
         return tuple(row for row in rows if row.number >= oldest)
 
     def matching(self, where: Sequence[Condition], first: int = 0) -> Matches:
-        found, end = [np.empty(0, np.int64)], self._log.next
-        for start, rows in self._log.pieces(first, end):
-            found.append(start + np.flatnonzero(mask(where, rows, self._names)))
+        end = self._log.next
+        numbers, looked_at = self._log.matching(where, first)
         oldest = self._log.oldest
-        numbers = np.concatenate(found)
-        return Matches(numbers[numbers >= oldest], max(first, oldest), end)
+        return Matches(numbers[(numbers >= oldest) & (numbers < end)], max(looked_at, oldest), end)
 
     def session(self, row: Row) -> Session | None:
         if row.number >= 0:
@@ -174,8 +172,8 @@ class Reader:
         return None
 
     def _groups(self, by: Sequence[str], window: Window, where: Sequence[Condition]) -> Groups:
-        waiting = self._waiting()[2]
-        inflight = count_by_key(waiting[mask(where, waiting, self._names)], by, self._names)
+        waiting = self._fitting(self._waiting()[2], where, by)
+        inflight = count_by_key(waiting, by, self._names)
         sums = self._sums.read()
         try:
             return self._grouped(by, window, where, sums, sums.within(window), inflight)
@@ -212,7 +210,7 @@ class Reader:
         start_ns = kept.since_ns if kept.oldest else sums.begun_ns
         if window is not Window.START:
             start_ns = max(start_ns, end_ns - window * 1_000_000_000)
-        rows = self._log.fitting(where, start_ns)
+        rows = self._log.fitting(where, start_ns, shapes="shape" in by or asks_for("shape", where))
         grouping = group(rows, by, self._names)
         groups = CellGroups(grouping.of, grouping.keys)
         return Groups(
@@ -224,6 +222,12 @@ class Reader:
             with_inflight(grouping.keys, group_totals(groups, rows_as_tally(rows), rows), inflight),
             from_log=True,
         )
+
+    def _fitting(self, waiting: Records, where: Sequence[Condition], by: Sequence[str] = ()) -> Records:
+        """The requests in flight that fit, with their shapes where those are asked for."""
+        if "shape" in by or asks_for("shape", where):
+            waiting = self._log.with_shapes(waiting)
+        return waiting[mask(where, waiting, self._names)]
 
     def _waiting(self) -> tuple[int, int, Records]:
         """When it was taken, how many waited, and the oldest of them."""

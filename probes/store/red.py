@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from probes.records import Address, Connection, Process, Session, Side, Status
 from probes.store.histogram import Histogram
@@ -17,6 +17,8 @@ MAX_CELLS = 16384
 MAX_CONNECTIONS = 65536  # whose parties are remembered
 OTHER = "other"
 NO_PROCESS = Process(0, "")
+
+_Kind: TypeAlias = tuple[str, int | None, str, str, str]
 
 
 class Parties(NamedTuple):
@@ -35,12 +37,13 @@ class Parties(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What was asked, and the name of the error that came of it, or ""."""
+    """What was asked, and the name of the error that came of it, or "". `shape` only where it is asked for."""
 
     operation: str
     version: int | None
     target: str
     error_name: str
+    shape: str
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ FIELDS: dict[str, Callable[[Parties, Kind], Any]] = {
     "version": lambda parties, kind: kind.version,
     "target": lambda parties, kind: kind.target,
     "error_name": lambda parties, kind: kind.error_name,
+    "shape": lambda parties, kind: kind.shape,
     "client": lambda parties, kind: parties.client,
     "server": lambda parties, kind: parties.server,
     "client_process": lambda parties, kind: parties.client_process,
@@ -148,17 +152,21 @@ class _Known(NamedTuple):
     far: Address
     client: Connection | None
     parties: Parties
-    cells: dict[tuple[str, int | None, str, str], Totals]
+    cells: dict[_Kind, Totals]
 
 
 class Red:
-    """The cells, `max_cells` of them; `overflowed` counts the sessions that found no cell of their own."""
+    """The cells, `max_cells` of them; `overflowed` counts the sessions that found no cell of their own.
 
-    def __init__(self, max_cells: int = MAX_CELLS) -> None:
+    Requests are told apart by their shape with `shapes` only: it costs as much as all else.
+    """
+
+    def __init__(self, max_cells: int = MAX_CELLS, *, shapes: bool = False) -> None:
         self.overflowed = 0
+        self._shapes = shapes
         self._max_cells = max_cells
         self._size = 0
-        self._cells: dict[Parties, dict[tuple[str, int | None, str, str], Totals]] = {}
+        self._cells: dict[Parties, dict[_Kind, Totals]] = {}
         self._others: dict[str, Totals] = {}
         self._known: dict[tuple[int, Side], _Known] = {}
 
@@ -173,7 +181,7 @@ class Red:
             or known.client is not session.client
         ):
             known = self._meet(session)
-        kind = _kind(session)
+        kind = _kind(session, shapes=self._shapes)
         cell = known.cells.get(kind)
         if cell is None:
             cell = self._new_cell(known, kind)
@@ -189,7 +197,7 @@ class Red:
         for parties, kind, cell in self._all():
             sums.setdefault(tuple(value(parties, kind) for value in get), Totals()).merge(cell)
         for session in waiting:
-            parties, kind = _parties(session), Kind(*_kind(session))
+            parties, kind = _parties(session), Kind(*_kind(session, shapes=self._shapes))
             sums.setdefault(tuple(value(parties, kind) for value in get), Totals()).add(session)
         groups = [Group(dict(zip(by, key, strict=True)), totals) for key, totals in sums.items()]
         groups.sort(key=lambda group: -group.totals.requests)
@@ -200,7 +208,7 @@ class Red:
             for kind, cell in cells.items():
                 yield parties, Kind(*kind), cell
         for protocol, cell in self._others.items():
-            yield Parties(protocol, OTHER, OTHER, OTHER), Kind(OTHER, None, OTHER, OTHER), cell
+            yield Parties(protocol, OTHER, OTHER, OTHER), Kind(OTHER, None, OTHER, OTHER, OTHER), cell
 
     def _meet(self, session: Session) -> _Known:
         parties, connection = _parties(session), session.connection
@@ -215,7 +223,7 @@ class Red:
         self._known[connection.id, session.seen_from] = known
         return known
 
-    def _new_cell(self, known: _Known, kind: tuple[str, int | None, str, str]) -> Totals:
+    def _new_cell(self, known: _Known, kind: _Kind) -> Totals:
         if self._size >= self._max_cells:
             self.overflowed += 1
             return self._others.setdefault(known.parties.protocol, Totals())
@@ -224,12 +232,12 @@ class Red:
         return cell
 
 
-def _kind(session: Session) -> tuple[str, int | None, str, str]:
+def _kind(session: Session, *, shapes: bool) -> _Kind:
     request, reply = session.request, session.reply
     error = "" if reply is None or reply.failure is None else reply.failure.name
     if request is None:
-        return "", None, "", error
-    return request.operation, request.version, request.target, error
+        return "", None, "", error, ""
+    return request.operation, request.version, request.target, error, request.shape if shapes else ""
 
 
 def _parties(session: Session) -> Parties:

@@ -41,6 +41,9 @@ GROUP_FIELDS = (
 )
 """What can be grouped by. Of several targets a group has the first."""
 
+LOG_FIELDS = ("shape",)
+"""What can be grouped by, too, but is answered from the log's rows: the requests without their values."""
+
 
 class Is(NamedTuple):
     """A condition: this group field has exactly this value. The members of a group are those of its key."""
@@ -54,6 +57,9 @@ Condition: TypeAlias = Term | Is
 
 OTHER = "other"
 """Stands where a table was full: the names of all that found no place."""
+
+UNKNOWN = "?"
+"""A shape that is not known: the request's head is gone, or was not looked at yet."""
 
 
 class Window(IntEnum):

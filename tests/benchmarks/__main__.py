@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import start, store, throughput
+from tests.benchmarks import mongodb_parsing, start, store, throughput
 
-BENCHMARKS = {"start": start.main, "store": store.main, "throughput": throughput.main}
+BENCHMARKS = {"mongodb": mongodb_parsing.main, "start": start.main, "store": store.main, "throughput": throughput.main}
 
 
 def main() -> None:

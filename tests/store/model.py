@@ -18,6 +18,7 @@ from probes.filters import Predicate, Term, compile_terms
 from probes.records import Session, Status
 from probes.store.view import (
     GROUP_FIELDS,
+    LOG_FIELDS,
     NO_VALUES,
     Condition,
     Facts,
@@ -253,6 +254,7 @@ FIELDS: dict[str, Callable[[Session], Any]] = {
     "operation": _request("operation"),
     "version": _request("version", None),
     "target": _request("target"),
+    "shape": _request("shape"),
     "opcode": _request("opcode_name"),
     "error_name": lambda session: session.reply.failure.name if session.reply and session.reply.failure else "",
     "client": lambda session: session.client_address.host,
@@ -265,7 +267,7 @@ FIELDS: dict[str, Callable[[Session], Any]] = {
     "container": lambda session: _process(session).container if _process(session) else "",
     "seen_from": lambda session: str(session.seen_from),
 }
-assert set(FIELDS) == set(GROUP_FIELDS)
+assert set(FIELDS) == {*GROUP_FIELDS, *LOG_FIELDS}
 
 
 def key_of(session: Session, by: Sequence[str]) -> Key:

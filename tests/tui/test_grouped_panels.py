@@ -20,7 +20,7 @@ from tui.widgets.table import LineTable
 NOW_NS = START_NS + 60 * SECOND
 SIZES = ((80, 21), (160, 47))  # what the frame leaves of 80×24 and 160×50
 PANELS: tuple[tuple[type[GroupedPanel], str], ...] = (
-    *((MongoDBPanel, key) for key in "ocnaep"),
+    *((MongoDBPanel, key) for key in "ocnhaep"),
     *((KafkaPanel, key) for key in "vtgcep"),
 )
 

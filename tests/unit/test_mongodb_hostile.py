@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb import MongoDB
 from probes.protocols.mongodb.cursors import WaitingCursors
-from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
+from probes.protocols.mongodb.opened import open_message
 from probes.protocols.mongodb.replies import read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.records import Head

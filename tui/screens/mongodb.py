@@ -64,6 +64,14 @@ class MongoDBPanel(GroupedPanel):
             "namespace": Grouping(
                 ("target",), (key_measure(0, Column("target", "namespace", 20, flexible=True, most=60)), *_MEASURES)
             ),
+            "shape": Grouping(
+                ("shape", "target"),
+                (
+                    key_measure(0, Column("shape", "shape", 24, flexible=True, most=120)),
+                    key_measure(1, Column("target", "target", 16, priority=4)),
+                    *_MEASURES,
+                ),
+            ),
             "application": Grouping(
                 ("application", "client"),
                 (

@@ -14,15 +14,14 @@ from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from probes.protocols.interface import ProtocolError
-from probes.protocols.mongodb.documents import ARRAY, MIN_DOCUMENT_BYTES, Document, elements
-from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.documents import ARRAY, MIN_DOCUMENT_BYTES, Document, documents_from, elements
+from probes.protocols.mongodb.messages import MongoReply, MongoRequest
+from probes.protocols.mongodb.opened import Message, kept_message, read_name
 from probes.protocols.mongodb.replies import (
     OP_REPLY_DOCUMENTS_AT,
     answer_document,
     answers_command,
-    documents_from,
 )
-from probes.protocols.mongodb.requests import read_name
 from probes.protocols.mongodb.sections import read_sections
 from probes.protocols.mongodb.wire import (
     AFTER_NAMESPACE,
@@ -40,7 +39,6 @@ from probes.protocols.mongodb.wire import (
     OP_REPLY,
     OP_UPDATE,
 )
-from probes.records import Head
 
 _CODEC = CodecOptions(
     document_class=dict,
@@ -51,11 +49,6 @@ _MAX_DEPTH = 64
 
 Decoded = tuple[dict[str, Any], bool]
 """A value for JSON, and whether it is all that was sent."""
-
-
-def kept_message(data: bytes) -> Message:
-    """The message whose first bytes a request or a reply kept. Raises ProtocolError."""
-    return open_message(Head(False, 0, 0, 0, len(data), data))
 
 
 def decode_request(request: MongoRequest) -> Decoded | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from probes.protocols.interface import ProtocolError
-from probes.protocols.mongodb.decode import decode_reply, decode_request, kept_message
+from probes.protocols.mongodb.decode import decode_reply, decode_request
 from probes.protocols.mongodb.documents import Document, elements, find_fields
 from probes.protocols.mongodb.errors import code_name
 from probes.protocols.mongodb.failures import WriteError, all_errors
 from probes.protocols.mongodb.literals import strip_literals
-from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest
+from probes.protocols.mongodb.messages import MongoReply, MongoRequest
+from probes.protocols.mongodb.opened import Message, kept_message
 from probes.protocols.mongodb.replies import (
     OP_REPLY_DOCUMENTS_AT,
     OP_REPLY_HEADER,
@@ -37,6 +38,7 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
         record["response_opcode"] = reply.opcode
     if request is not None:
         record |= {"database": request.command.database, "collection": request.command.collection}
+        record["shape"] = request.shape
     if reply is not None:
         record |= _result(reply, request)
     if request is not None and request.cursor_id is not None:

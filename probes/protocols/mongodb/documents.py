@@ -185,6 +185,17 @@ def open_document(data: bytes, at: int, limit: int, rest: tuple[int, bytes] | No
     return Document(data, at + 4, min(end, len(data)), end, rest)
 
 
+def documents_from(data: bytes, at: int, limit: int) -> Iterator[Document]:
+    """The documents that lie one after the other from `at` to `limit`, the last one maybe cut, up to a broken one."""
+    while at < len(data):
+        try:
+            document = open_document(data, at, limit)
+        except ProtocolError:
+            return
+        yield document
+        at = document.end + 1
+
+
 def _walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int]]:
     """The elements of `document` in order, as the fields of `Element`.
 
@@ -237,6 +248,14 @@ def elements(document: Document) -> Iterator[Element]:
     return starmap(Element, _walk(document))
 
 
+def first_element(document: Document) -> Element | None:
+    """The first element of `document`; None where there is none, or where it cannot be read."""
+    try:
+        return next(elements(document), None)
+    except ProtocolError:
+        return None
+
+
 class Fields(dict[bytes, Element]):
     """Elements by their key. `complete`: all of the document could be read, so that a key not here is not there.
 
@@ -285,7 +304,7 @@ def find_fields(document: Document, keys: Collection[bytes]) -> Fields:
 _SHORT = 128
 
 
-def _sized(least: int, beyond: int, closing: bytes = b"") -> bytes:
+def sized(least: int, beyond: int, closing: bytes = b"") -> bytes:
     """A value with an int32 length from `least` to 127, `beyond` further bytes, and `closing` as the last of them."""
     return (
         b"(?:"
@@ -298,13 +317,13 @@ def _sized(least: int, beyond: int, closing: bytes = b"") -> bytes:
 
 
 _KEY = rb"[^\x00]*+\x00"
-SHORT_STRING = _sized(1, 0, b"\0")
+SHORT_STRING = sized(1, 0, b"\0")
 SHORT_ELEMENT = (
     rb"(?:[\x01\x09\x11\x12]" + _KEY + rb".{8}"
     rb"|\x10" + _KEY + rb".{4}"
     rb"|\x08" + _KEY + rb"."
-    rb"|[\x03\x04]" + _KEY + _sized(MIN_DOCUMENT_BYTES, -4, b"\0") + rb"|[\x02\x0d\x0e]" + _KEY + SHORT_STRING
-    + rb"|\x05" + _KEY + _sized(0, 1)
+    rb"|[\x03\x04]" + _KEY + sized(MIN_DOCUMENT_BYTES, -4, b"\0") + rb"|[\x02\x0d\x0e]" + _KEY + SHORT_STRING
+    + rb"|\x05" + _KEY + sized(0, 1)
     + rb"|[\x06\x0a\x7f\xff]" + _KEY
     + rb"|\x07" + _KEY + rb".{12}"
     rb"|\x13" + _KEY + rb".{16}"

@@ -17,7 +17,8 @@ from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
 from probes.protocols.mongodb.identify import identify
-from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest, open_message
+from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
+from probes.protocols.mongodb.opened import open_message
 from probes.protocols.mongodb.replies import read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE

@@ -7,7 +7,6 @@ shows neither `ok` nor an error is a success, and truncated. Raises ProtocolErro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 
 from probes.protocols.interface import ProtocolError
@@ -17,12 +16,13 @@ from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.documents import (
     INT64_TYPE,
     Document,
+    documents_from,
     find_fields,
-    open_document,
 )
 from probes.protocols.mongodb.errors import CURSOR_NOT_FOUND_CODE, failure_of
 from probes.protocols.mongodb.failures import FIELDS, read_failure, read_failure_elsewhere, read_ok, status_of
-from probes.protocols.mongodb.messages import Message, MongoReply, MongoRequest
+from probes.protocols.mongodb.messages import MongoReply, MongoRequest
+from probes.protocols.mongodb.opened import Message
 from probes.protocols.mongodb.sections import read_sections
 from probes.protocols.mongodb.wire import (
     CURSOR_NOT_FOUND,
@@ -157,17 +157,6 @@ def answer_document(message: Message, request: MongoRequest | None) -> Document 
 def answers_command(request: MongoRequest) -> bool:
     """Whether an OP_REPLY to `request` is a command's answer; else its documents are a collection's."""
     return request.opcode == OP_COMMAND or (request.opcode == OP_QUERY and request.operation != "query")
-
-
-def documents_from(data: bytes, at: int, limit: int) -> Iterator[Document]:
-    """The documents that lie one after the other from `at` to `limit`, the last one maybe cut, up to a broken one."""
-    while at < len(data):
-        try:
-            document = open_document(data, at, limit)
-        except ProtocolError:
-            return
-        yield document
-        at = document.end + 1
 
 
 def _read_command_reply(reply: MongoReply, document: Document, request: MongoRequest | None) -> None:

@@ -19,9 +19,11 @@ from probes.protocols.mongodb.documents import (
     Element,
     Fields,
     find_fields,
+    first_element,
     open_document,
 )
-from probes.protocols.mongodb.messages import Client, Memory, Message, MongoRequest
+from probes.protocols.mongodb.messages import Client, Memory, MongoRequest
+from probes.protocols.mongodb.opened import Message, read_name
 from probes.protocols.mongodb.sections import Sections, read_sections
 from probes.protocols.mongodb.wire import (
     AFTER_NAMESPACE,
@@ -222,8 +224,8 @@ def _opens_waiting_cursor(body: _Body) -> bool:
     pipeline = body.document.nested(body.fields.get(b"pipeline"))
     if pipeline is None:
         return False
-    stage = pipeline.nested(find_fields(pipeline, ()).first)
-    operator = find_fields(stage, ()).first if stage is not None else None
+    stage = pipeline.nested(first_element(pipeline))
+    operator = first_element(stage) if stage is not None else None
     return operator is not None and operator.key == b"$changeStream"
 
 
@@ -248,17 +250,6 @@ def _texts(document: Document | None, *keys: bytes) -> str:
 
 
 # The opcodes before OP_MSG
-
-
-def read_name(message: Message, at: int) -> tuple[str, int]:
-    """The C string at `at`, and where it ends; "" and a place behind the data where its end was cut away."""
-    data = message.data
-    end = data.find(0, at)
-    if end < 0:
-        if message.whole:
-            raise ProtocolError("a name without an end")
-        return "", len(data) + 1
-    return data[at:end].decode("utf-8", "replace"), end + 1
 
 
 def _int(data: bytes, at: int) -> int | None:
@@ -311,7 +302,7 @@ def _op_command(message: Message) -> MongoRequest:
     arguments: Element | None = None
     while arguments is None and at < message.length:
         document = open_document(message.data, at, message.length)
-        first = find_fields(document, ()).first
+        first = first_element(document)
         arguments = first if first is not None and first.key == name.encode() else None
         at = document.end + 1
     command = command_of(name, arguments.text() if arguments is not None else None, database)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.documents import MIN_DOCUMENT_BYTES, Document, open_document
-from probes.protocols.mongodb.messages import Message
+from probes.protocols.mongodb.opened import Message
 from probes.protocols.mongodb.wire import CHECKSUM_BYTES, CHECKSUM_PRESENT, HEADER_BYTES, INT32, UNKNOWN_REQUIRED
 
 FLAGS_AT = HEADER_BYTES
