@@ -113,9 +113,8 @@ _OK = _answer({"n": 1, "ok": 1.0})
 _FOUND = _answer(
     {"cursor": {"firstBatch": [{"_id": n, "n": n} for n in range(9)], "id": 0, "ns": "shop.orders"}, "ok": 1.0}
 )
-_DUPLICATE = _answer(
-    {"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": "E11000 dup key: { _id: 7 }"}], "ok": 1.0}
-)
+_DUPLICATE_TEXT = "E11000 duplicate key error collection: shop.orders index: _id_ dup key: { _id: 7 }"
+_DUPLICATE = _answer({"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": _DUPLICATE_TEXT}], "ok": 1.0})
 _PRODUCED = {"responses": [{"name": "orders", "partition_responses": [{"index": 0, "base_offset": 41}]}]}
 _NOT_LEADER = {"responses": [{"name": "orders", "partition_responses": [{"index": 0, "error_code": 6}]}]}
 _FETCHED = {"responses": [{"topic": "orders", "partitions": [{"partition_index": 0, "high_watermark": 51}]}]}

@@ -57,7 +57,7 @@ async def test_values_and_bytes_only_with_literals(lively: View) -> None:
             assert ("_id: 7" in shown) is literals
             assert ("f0 3f" in shown) is literals  # of ok: 1.0
             assert ("hidden: --literals shows them" in shown) is not literals
-            assert "E11000 dup key" in shown
+            assert "E11000 duplicate key" in shown
 
 
 async def test_parts_close_and_open(lively: View) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from probes.protocols.kafka import table
+from probes.protocols.texts import KnownTexts
 from probes.records import Failure, Fault
 
 # Errors that a correct, authorised and up-to-date request can meet, by the cluster's state alone. All others ask the
@@ -54,12 +54,7 @@ _SERVER_FAULTS = {
     "SHARE_SESSION_LIMIT_REACHED",
 }
 _TEXTS = ("error_message", "batch_index_error_message")
-_LITERAL = re.compile(
-    r"(?P<quote>['\"`])(?:(?!(?P=quote)).)*(?P=quote)?"  # quoted, also where the closing quote is missing
-    r"|(?<=[Vv]alue ).*?(?= for | is | must | should |$)"  # "Invalid value x for configuration y"
-    r"|\d+",
-    re.DOTALL,
-)
+_KNOWN_TEXTS = KnownTexts.load(__package__)
 
 
 def failure(code: int, message: str) -> Failure:
@@ -74,9 +69,9 @@ def error_text(message: dict[str, Any]) -> str:
     return next(_texts(message), "")
 
 
-def without_literals(text: str) -> str:
-    """An error text with what may be a value in it as "?"."""
-    return _LITERAL.sub("?", text)
+def without_literals(failure: Failure) -> str:
+    """The failure's text without what may be a value in it."""
+    return _KNOWN_TEXTS.masked(failure.code, failure.message)
 
 
 def _texts(node: dict[str, Any]) -> Iterator[str]:

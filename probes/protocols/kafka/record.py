@@ -74,8 +74,7 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
         result["partitions"] = partitions.finished()
 
     if reply is not None and reply.failure is not None and reply.failure.message:
-        text = reply.failure.message
-        result["error"] = text if literals else without_literals(text)
+        result["error"] = reply.failure.message if literals else without_literals(reply.failure)
     if literals:
         for name, read in (("request", asked), ("response", answered)):
             if read is not None:

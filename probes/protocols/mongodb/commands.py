@@ -51,12 +51,12 @@ _ROLES = {
 _SECRET_COLLECTIONS = frozenset({"system.users", "system.new_users", "system.backup_users", "oplog.rs", "oplog.$main"})
 # Commands whose first value is a string that names no collection ...
 _OTHER_NAMES_TEXT = """
-    abortmovecollection addshard addshardtozone balancercollectionstatus configurefailpoint connpoolstats createrole
-    createuser droprole dropuser enablesharding explain getlog getparameter grantprivilegestorole grantrolestorole
-    grantrolestouser hello ismaster killop logapplicationmessage moveprimary removeshard removeshardfromzone
-    replsetsyncfrom revokeprivilegesfromrole revokerolesfromrole revokerolesfromuser rolesinfo rotatecertificates
-    setfeaturecompatibilityversion setparameter transitiontodedicatedconfigserver updaterole updateuser usersinfo
-    validatedbmetadata
+    abortmovecollection addshard addshardtozone balancercollectionstatus clone configurefailpoint connpoolstats
+    createrole createuser droprole dropuser echo enablesharding eval explain getlog getparameter
+    grantprivilegestorole grantrolestorole grantrolestouser hello ismaster killop logapplicationmessage logmessage
+    moveprimary removeshard removeshardfromzone replsetsyncfrom revokeprivilegesfromrole revokerolesfromrole
+    revokerolesfromuser rolesinfo rotatecertificates setfeaturecompatibilityversion setparameter
+    transitiontodedicatedconfigserver updaterole updateuser usersinfo validatedbmetadata
 """
 # ... or a whole namespace, whatever database they are sent to.
 _FULL_NAMESPACES_TEXT = """

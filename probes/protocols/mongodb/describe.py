@@ -9,7 +9,6 @@ from probes.protocols.mongodb.decode import decode_reply, decode_request
 from probes.protocols.mongodb.documents import Document, elements, find_fields
 from probes.protocols.mongodb.errors import code_name
 from probes.protocols.mongodb.failures import WriteError, all_errors
-from probes.protocols.mongodb.literals import strip_literals
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message, kept_message
 from probes.protocols.mongodb.replies import (
@@ -20,7 +19,10 @@ from probes.protocols.mongodb.replies import (
     cursor_id,
 )
 from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, OP_REPLY, OPCODE_NAMES, flag_names
+from probes.protocols.texts import KnownTexts
 from probes.records import Session
+
+_ERROR_TEXTS = KnownTexts.load(__package__)
 
 
 def describe(session: Session, *, literals: bool) -> dict[str, Any]:
@@ -55,8 +57,8 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
     if reply is not None and (errors := _errors(reply, request)):
         record["errors"] = errors
     if reply is not None and reply.failure is not None:
-        message = reply.failure.message
-        record["error"] = message if literals else strip_literals(message)
+        code, message = reply.failure.code, reply.failure.message
+        record["error"] = message if literals else _ERROR_TEXTS.masked(code, message)
     if literals:
         record |= _decoded(request, reply)
     return {name: value for name, value in record.items() if value != ""}
