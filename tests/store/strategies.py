@@ -83,7 +83,7 @@ def requests(draw: st.DrawFn) -> Request:
         case 0:
             return Request(**fields)
         case 1:
-            client = draw(st.sampled_from((None, Client("billing", "PyMongo"), Client("", "node"))))
+            client = draw(st.sampled_from((None, Client("billing", "PyMongo", "CPython"), Client("", "node", ""))))
             cursor_id = draw(st.sampled_from((None, 0, 2**62)))
             return MongoRequest(**fields, client=client, cursor_id=cursor_id, compressor=draw(names))
         case _:

@@ -12,6 +12,7 @@ from bson import Binary, Int64, Timestamp
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb import MongoDB
+from probes.protocols.mongodb.checksums import crc32c
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.records import Connection, Head, Reply, Request, Session, Side, Status, Times
 
@@ -49,7 +50,10 @@ def kind2(token: str) -> bytes:
 
 def op_msg(*sections: bytes, flags: int = 0, id: int = REQUEST_ID, to: int = 0) -> bytes:
     body = struct.pack("<I", flags) + b"".join(sections)
-    return message(2013, body + (bytes(4) if flags & 1 else b""), id=id, to=to)
+    if not flags & 1:
+        return message(2013, body, id=id, to=to)
+    unsigned = message(2013, body + bytes(4), id=id, to=to)[:-4]
+    return unsigned + struct.pack("<I", crc32c(unsigned))
 
 
 def command(document: Doc, *, flags: int = 0, id: int = REQUEST_ID) -> bytes:

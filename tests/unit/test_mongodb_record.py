@@ -59,6 +59,7 @@ def test_a_failed_insert() -> None:
         "collection": "orders",
         "shape": "insert orders {_id: num}",
         "n": 0,
+        "session": "000102030405060708090a0b0c0d0e0f",
         "request_flags": [],
         "response_flags": ["checksumPresent"],
         "errors": [
@@ -111,7 +112,7 @@ def test_what_find_and_modify_changed() -> None:
 def test_write_concern_and_bulk_write_errors() -> None:
     concern = {"code": 64, "codeName": "WriteConcernTimeout", "errmsg": "waiting for replication timed out"}
     request, reply = exchange(INSERT, answer({"n": 2, "writeConcernError": concern, "ok": 1.0}))
-    assert record_of(request, reply)["errors"] == [{"code": 64, "name": "WriteConcernTimeout"}]
+    assert record_of(request, reply)["errors"] == [{"code": 64, "name": "WriteConcernTimeout", "write_concern": True}]
     reply = reply_of(REPLIES["bulkWrite"][0], BULK_WRITE)
     assert record_of(BULK_WRITE, reply)["errors"] == [{"index": 1, "code": 11000, "name": "DuplicateKey"}]
 

@@ -357,11 +357,12 @@ def test_the_names_remembered_are_bounded() -> None:
 def test_what_a_client_said_of_itself_goes_with_its_requests() -> None:
     protocol = MongoDB()
     memory, other = protocol.memory(CONNECTION), protocol.memory(CONNECTION)
-    client = {"application": {"name": "billing"}, "driver": {"name": "PyMongo|c", "version": "4.9"}, "os": {}}
+    client: dict[str, Any] = {"application": {"name": "billing"}, "driver": {"name": "PyMongo|c", "version": "4.9"}}
+    client |= {"os": {"type": "Linux", "name": "Linux", "architecture": "x86_64"}, "platform": "CPython 3.11.2"}
     hello = request_of(op_query("admin.$cmd", {"ismaster": 1, "helloOk": True, "client": client}), protocol, memory)
-    assert hello.client == ("billing", "PyMongo|c 4.9")
+    assert hello.client == ("billing", "PyMongo|c 4.9", "CPython 3.11.2, Linux x86_64")
     find = command({"find": "orders", "$db": "shop"})
-    assert request_of(find, protocol, memory).client == ("billing", "PyMongo|c 4.9")
+    assert request_of(find, protocol, memory).client == ("billing", "PyMongo|c 4.9", "CPython 3.11.2, Linux x86_64")
     assert request_of(find, protocol, other).client is None
 
 

@@ -112,16 +112,30 @@ def test_what_only_kafka_has() -> None:
 
 def test_what_only_mongodb_has() -> None:
     find = {"find": "orders", "filter": {"x": "y" * 500}}
+    options = {
+        "readConcern": {"level": "majority"},
+        "writeConcern": {"w": 1},
+        "$readPreference": {"mode": "nearest"},
+        "maxTimeMS": 5,
+        "hint": "a_1",
+        "comment": "c",
+        "lsid": {"id": bson.Binary(bytes(16), 4)},
+        "txnNumber": bson.Int64(3),
+        "autocommit": False,
+    }
+    client = {"application": {"name": "shop"}, "driver": {"name": "x"}, "platform": "y"}
+    conflict = {"ok": 0.0, "code": 112, "errmsg": "", "errorLabels": ["TransientTransactionError"]}
     told = set[str]()
     exchanges: list[tuple[dict[str, Any], dict[str, Any], int | None, bool]] = [
-        ({"hello": 1, "client": {"application": {"name": "shop"}, "driver": {"name": "x"}}}, {"ok": 1.0}, None, False),
+        ({"hello": 1, "client": client}, {"ok": 1.0}, None, False),
         ({"insert": "orders"}, {"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": ""}]}, None, False),
+        ({**find, **options}, conflict, None, False),
         (find, {"cursor": {"firstBatch": [{}], "id": 7}, "ok": 1.0}, None, True),
         (find, {"cursor": {"id": 7, "firstBatch": [{"x": "y" * 100}] * 9}, "ok": 1.0}, 400, False),
     ]
     for command, answer, size, compressed in exchanges:
         told |= mongodb_record(command, answer, size, compressed).keys()
-    assert sorted({*told, "exhaust"} - LIFTED) == sorted(table("The record", "In `mongodb`"))
+    assert sorted({*told, "exhaust", "wrong_checksums"} - LIFTED) == sorted(table("The record", "In `mongodb`"))
     assert "exhaust" in mongodb_record({"getMore": 7}, {"ok": 1.0}, None, False, reply_flags=2)
 
 

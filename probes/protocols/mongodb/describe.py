@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb.checksums import is_intact
+from probes.protocols.mongodb.commands import Role
 from probes.protocols.mongodb.decode import decode_reply, decode_request
 from probes.protocols.mongodb.documents import Document, elements, find_fields
 from probes.protocols.mongodb.errors import code_name
 from probes.protocols.mongodb.failures import WriteError, all_errors
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message, kept_message
+from probes.protocols.mongodb.options import options_of
 from probes.protocols.mongodb.replies import (
     OP_REPLY_DOCUMENTS_AT,
     OP_REPLY_HEADER,
@@ -18,7 +22,15 @@ from probes.protocols.mongodb.replies import (
     answers_command,
     cursor_id,
 )
-from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, OP_REPLY, OPCODE_NAMES, flag_names
+from probes.protocols.mongodb.wire import (
+    CHECKSUM_PRESENT,
+    HEADER,
+    HEADER_BYTES,
+    OP_MSG,
+    OP_REPLY,
+    OPCODE_NAMES,
+    flag_names,
+)
 from probes.protocols.texts import KnownTexts
 from probes.records import Session
 
@@ -47,21 +59,32 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
         record["cursor_id"] = str(request.cursor_id)
     record["compressor"] = (request.compressor if request else "") or (reply.compressor if reply else "")
     if request is not None:
+        record |= options_of(request.data, literals=literals)
         record["request_flags"] = flag_names(request.opcode, request.flags)
     if reply is not None:
         record["response_flags"] = flag_names(reply.opcode, reply.flags)
     if (request is not None and _is_continued(request)) or (reply is not None and reply.continues):
         record["exhaust"] = True
     if request is not None and request.client is not None:
-        record |= {"app_name": request.client.app_name, "driver": request.client.driver}
+        record |= request.client._asdict()
     if reply is not None and (errors := _errors(reply, request)):
         record["errors"] = errors
+    if reply is not None:
+        record["error_labels"] = _labels(reply, request)
+    if request is not None and request.command.role not in _OVERWRITTEN:
+        parts = (("request", request), ("response", reply))
+        record["wrong_checksums"] = [name for name, part in parts if part is not None and _is_damaged(part)]
     if reply is not None and reply.failure is not None:
         code, message = reply.failure.code, reply.failure.message
         record["error"] = message if literals else _ERROR_TEXTS.masked(code, message)
     if literals:
         record |= _decoded(request, reply)
-    return {name: value for name, value in record.items() if value != ""}
+    return {name: value for name, value in record.items() if value != "" and (value or name not in _ABSENT_WHERE_EMPTY)}
+
+
+_ABSENT_WHERE_EMPTY = frozenset({"error_labels", "wrong_checksums"})
+_MAX_LABELS = 16
+_OVERWRITTEN = frozenset({Role.SECRET, Role.HELLO, Role.UNSEEN})  # whose bytes may not be those that were sent
 
 
 def _is_continued(request: MongoRequest) -> bool:
@@ -134,8 +157,27 @@ def _errors(reply: MongoReply, request: MongoRequest | None) -> list[dict[str, A
             entry = {} if error.place is None else {"index": error.place}
             errors.append(entry | {"code": error.code, "name": code_name(error.code or 0)})
         else:
-            errors.append({"code": error.code, "name": error.name})
+            errors.append({"code": error.code, "name": error.name, "write_concern": True})
     return errors
+
+
+def _labels(reply: MongoReply, request: MongoRequest | None) -> list[str]:
+    """What the server says of an error's nature: whether to try again."""
+    _, document = _answer(reply, request) if b"errorLabels\0" in reply.data or reply.compressor else (None, None)
+    labels = None if document is None else document.nested(find_fields(document, {b"errorLabels"}).get(b"errorLabels"))
+    if labels is None:
+        return []
+    try:
+        return [text for each in islice(elements(labels), _MAX_LABELS) if (text := each.text())]
+    except ProtocolError:
+        return []
+
+
+def _is_damaged(part: MongoRequest | MongoReply) -> bool:
+    """Whether the checksum of a message that was seen whole says so."""
+    if part.opcode != OP_MSG or not part.flags & CHECKSUM_PRESENT or part.compressor:
+        return False
+    return int.from_bytes(part.data[:4], "little") == len(part.data) and not is_intact(part.data)
 
 
 def _decoded(request: MongoRequest | None, reply: MongoReply | None) -> dict[str, Any]:

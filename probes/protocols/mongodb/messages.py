@@ -16,6 +16,7 @@ class Client(NamedTuple):
 
     app_name: str
     driver: str
+    platform: str
 
 
 @dataclass(slots=True)

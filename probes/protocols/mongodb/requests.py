@@ -234,10 +234,12 @@ def _client(body: _Body) -> Client | None:
     client = body.document.nested(body.fields.get(b"client"))
     if client is None:
         return None
-    parts = find_fields(client, {b"application", b"driver"})
+    parts = find_fields(client, {b"application", b"driver", b"platform", b"os"})
     application = client.nested(parts.get(b"application"))
     driver = client.nested(parts.get(b"driver"))
-    return Client(_texts(application, b"name"), _texts(driver, b"name", b"version"))
+    system = _texts(client.nested(parts.get(b"os")), b"name", b"architecture")
+    platform = ", ".join(text for text in (parts.text(b"platform"), system) if text)
+    return Client(_texts(application, b"name"), _texts(driver, b"name", b"version"), platform)
 
 
 def _texts(document: Document | None, *keys: bytes) -> str:
