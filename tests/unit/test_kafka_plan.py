@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.protocols.kafka import table
-from probes.protocols.kafka.plan import plan
-from probes.protocols.kafka.plan_source import ReplyFacts, RequestFacts
+from probes.protocols.kafka.plan import plan, positions
+from probes.protocols.kafka.plan_source import POSITIONS, Positions, ReplyFacts, RequestFacts
 from probes.protocols.kafka.table import Direction, Field, Layout
-from probes.protocols.kafka.walk import uuid_bytes
-from tests.unit.kafka_messages import Fields, Golden, encoded, golden
+from probes.protocols.kafka.walk import uuid_bytes, uuid_text
+from tests.unit.kafka_messages import Fields, Golden, dicts, encoded, golden
 
 APIS = sorted(table.apis())
 BODY = 8  # any offset will do
@@ -111,10 +111,46 @@ def test_cut_bodies_give_nothing_wrong_and_say_what_is_missing(api_key: int) -> 
             if found.cut:
                 # An error of a part may be all that is seen of the errors, a whole message's count more.
                 later = "code" if isinstance(found, ReplyFacts) else "partitions"
+                if isinstance(found, RequestFacts) and found.fetch is not None:
+                    assert all(part in (there, None, 0) for part, there in zip(found.fetch, whole.fetch, strict=True))
+                    found = found._replace(fetch=whole.fetch)
                 for name in found._fields[1:]:
                     assert name == later or prefix(getattr(whole, name), getattr(found, name)), (each[:3], size, name)
             else:
                 assert found == whole, (each[:3], size)
+
+
+@pytest.mark.parametrize("api_key", [0, 1, 8, 78])
+def test_positions_are_what_the_full_walk_reads(api_key: int) -> None:
+    for each in golden():
+        if each.api_key != api_key:
+            continue
+        compiled = positions(*each[:3])
+        api = table.api(api_key)
+        assert compiled is not None
+        assert api is not None
+        tags = b"\0" if api.header_tags(each.version, each.direction) else b""
+        found = Positions(*compiled(bytes(BODY) + tags + each.body, BODY, ()))
+        assert not found.cut
+        topics = [topic for topic in dicts(each.fields) if partitions_of(topic)]
+        expected = []
+        for number, topic in enumerate(topics):
+            for part in partitions_of(topic):
+                asked = ([part[name] for name in names if name in part] for names in POSITIONS[each.direction])
+                expected.append((number, *((values or [-1])[0] for values in asked)))
+        assert expected, each[:3]
+        assert found.parts == expected, each[:3]
+        keys = [topic.get("topic_id") or topic.get("topic") or topic.get("name") for topic in topics]
+        assert keys == ([uuid_text(id) for id in found.ids] or found.names)
+
+
+def partitions_of(node: Fields) -> list[Fields]:
+    """The partitions of a node that is a topic, but not of one that is forgotten."""
+    for name in ("partitions", "partition_data", "partition_responses"):
+        if node.get(name) and isinstance(node[name][0], dict):
+            found: list[Fields] = node[name]
+            return found
+    return []
 
 
 def test_a_cut_record_batch_at_the_end_costs_nothing() -> None:

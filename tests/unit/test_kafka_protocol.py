@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.kafka import Kafka, table
-from probes.protocols.kafka.messages import MAX_TOPICS, Memory, Topics
+from probes.protocols.kafka.messages import Memory
+from probes.protocols.kafka.topics import MAX_TOPICS, Topics
 from probes.protocols.kafka.walk import uuid_bytes, uuid_text
 from probes.records import Fault, Request
 from tests.unit.kafka_messages import (

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from probes.protocols.kafka.walk import Windows, uuid_text
+from probes.protocols.kafka.fetch_sessions import FetchSession
+from probes.protocols.kafka.walk import Windows
 from probes.records import Reply, Request
-
-MAX_TOPICS = 65_536
-MAX_TOPIC_NAME = 249  # Kafka's own limit
 
 NO_CLIENT_ID = b"\xff\xff"
 
@@ -32,7 +30,9 @@ class KafkaRequest(Request):
     member: str = ""
     acks: int | None = None
     max_wait_ms: int | None = None
-    partitions: int = 0  # asked for, as far as the head shows
+    partitions: int = 0  # asked for, as far as the head shows; of a fetch session all of them, as far as known
+    incremental: bool = False  # of a fetch session: names only what is new or has moved
+    topic_ids: tuple[str, ...] = ()  # of a fetch session, in step with the targets
     client: Client = UNKNOWN_CLIENT
     token: bool = False  # a bare SASL token: nothing of it is kept
 
@@ -58,24 +58,5 @@ class Memory:
     client: Client = UNKNOWN_CLIENT
     tokens: bool = False  # SaslHandshake v0 was sent: bare tokens follow until a request comes again
     last_token: int = 0
-
-
-class Topics:
-    """Names of topics by id (KIP-516), learned from replies; of more than `MAX_TOPICS` the first learned go."""
-
-    def __init__(self) -> None:
-        self._names: dict[bytes, str] = {}
-
-    def learn(self, id: bytes, name: str) -> None:
-        if not any(id) or len(name) > MAX_TOPIC_NAME:
-            return
-        if id not in self._names and len(self._names) >= MAX_TOPICS:
-            del self._names[next(iter(self._names))]
-        self._names[id] = name
-
-    def name(self, id: bytes) -> str:
-        """The topic's name, the id's text where it is not known."""
-        return self._names.get(id) or uuid_text(id)
-
-    def known(self, id: bytes) -> str | None:
-        return self._names.get(id)
+    session: FetchSession | None = None
+    opening: int | None = None  # the request whose reply tells the session's id

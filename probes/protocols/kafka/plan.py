@@ -23,14 +23,23 @@ Plan = Callable[[bytes, int, Windows], tuple[Any, ...]]
 """(head, offset, windows) -> the fields of RequestFacts or ReplyFacts, as a plain tuple."""
 
 
-@cache
 def plan(api_key: int, version: int, direction: Direction) -> Plan | None:
     """The compiled function, None where the table has no such API or version."""
+    return _compiled(api_key, version, direction, positions=False)
+
+
+def positions(api_key: int, version: int, direction: Direction) -> Plan | None:
+    """Likewise, of the function that gives `Positions`: for messages about partitions of topics."""
+    return _compiled(api_key, version, direction, positions=True)
+
+
+@cache
+def _compiled(api_key: int, version: int, direction: Direction, *, positions: bool) -> Plan | None:
     layout = table.layout(api_key, version, direction)
     api = table.api(api_key)
     if layout is None or api is None:
         return None
-    source = source_of(layout, api.header_tags(version, direction), api_key, direction)
+    source = source_of(layout, api.header_tags(version, direction), api_key, direction, positions=positions)
     names: dict[str, Any] = {**_UNPACKERS, "error": error, "uvarint": _uvarint, "tags": _tags, "beyond": _beyond}
     exec(source, names)  # noqa: S102 - the source is made of the table's facts only
     compiled: Plan = names["read"]
@@ -76,4 +85,5 @@ _UNPACKERS = {
     "int8": Struct(">b").unpack_from,
     "int16": Struct(">h").unpack_from,
     "int32": Struct(">i").unpack_from,
+    "int64": Struct(">q").unpack_from,
 }

@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 from probes.protocols.kafka.table import Direction, Field, Layout
 
-FETCH, METADATA, CREATE_TOPICS, DESCRIBE_TOPIC_PARTITIONS = 1, 3, 19, 75
+FETCH, SHARE_FETCH = 1, 78
 
-# Replies that tell a topic's name beside its id, and Fetch, whose topics decide about covering its records.
-_REPLIES_WITH_TOPICS = {FETCH, METADATA, CREATE_TOPICS, DESCRIBE_TOPIC_PARTITIONS}
+# Replies that tell a topic's name beside its id: Metadata, CreateTopics, DescribeTopicPartitions,
+# DescribeShareGroupOffsets, AlterShareGroupOffsets.
+TEACHES_TOPICS = frozenset({3, 19, 75, 90, 91})
+# Those, and Fetch, whose topics decide about covering its records.
+_REPLIES_WITH_TOPICS = {FETCH, *TEACHES_TOPICS}
 # Topics that a request names without asking anything of them.
 _NOT_TARGETS = {"forgotten_topics_data"}
 # Not captured, but part of the record: a head cut before them has lost something.
@@ -23,6 +26,7 @@ _SHOWN = {
     *("partition", "partition_index", "index", "partitions", "partition_indexes", "records"),
     *("fetch_offset", "base_offset", "high_watermark", "offset", "committed_offset"),
 }
+_SESSION = {"session_id": "session_id", "session_epoch": "session_epoch", "share_session_epoch": "session_epoch"}
 _TOPIC_RESOURCE = 2  # the type "topic" of ACL and config resources
 
 
@@ -39,6 +43,7 @@ class RequestFacts(NamedTuple):
     max_wait_ms: int | None
     min_bytes: int | None
     partitions: int
+    fetch: tuple[int | None, int | None, int] | None  # session id and epoch (KIP-227), how many topics it forgets
 
 
 class ReplyFacts(NamedTuple):
@@ -47,11 +52,33 @@ class ReplyFacts(NamedTuple):
     throttle_ms: int | None
     names: list[str | None]
     ids: list[bytes]
+    session_id: int | None
 
 
-def source_of(layout: Layout, header_tags: bool, api_key: int, direction: Direction) -> str:
-    """The function's source."""
-    writer = _Writer(api_key, direction)
+class Positions(NamedTuple):
+    """Of each partition of a message: the number of its topic, from 0, and its POSITIONS."""
+
+    cut: bool
+    names: list[str | None]
+    ids: list[bytes]
+    parts: list[tuple[int, ...]]
+
+
+# What is asked of a partition, by where it stands; a message has one spelling of each at most, -1 stands for none.
+POSITIONS: dict[Direction, tuple[tuple[str, ...], ...]] = {
+    "request": (("partition", "partition_index", "index"), ("fetch_offset", "committed_offset")),
+    "response": (
+        ("partition_index", "partition", "index"),
+        ("error_code",),
+        ("high_watermark",),
+        ("base_offset",),
+    ),
+}
+
+
+def source_of(layout: Layout, header_tags: bool, api_key: int, direction: Direction, *, positions: bool = False) -> str:
+    """The function's source; with `positions` of one that gives Positions instead."""
+    writer = _PositionsWriter(api_key, direction) if positions else _Writer(api_key, direction)
     writer.message(layout, header_tags)
     return "\n".join(writer.lines) + "\n"
 
@@ -66,6 +93,8 @@ class _Role(NamedTuple):
 def _role(field: Field, path: tuple[str, ...], api_key: int, direction: Direction) -> _Role | None:
     """`path`: the names of the structs around the field, outermost first."""
     topic = _topic_role(field, path)
+    if not path and api_key in (FETCH, SHARE_FETCH) and field.name in _SESSION:
+        return _Role(_SESSION[field.name], "set")
     if direction == "response":
         if field.type == "int16" and field.name.endswith("error_code"):
             return _Role("code" if not path else "part_code", "nonzero")
@@ -111,6 +140,11 @@ _DEFAULTS = {
     "min_bytes": "None",
     "throttle_ms": "None",
     "partitions": "0",
+    "fetch": "None",
+    "session_id": "None",
+    "session_epoch": "None",
+    "forgotten": "0",
+    "parts": "[]",
     "code": "0",
     "part_code": "0",
     "resource": "0",
@@ -160,17 +194,27 @@ class _Writer:
         self.emit("    cut = True")
         variables = [name for name in _DEFAULTS if name in self.used]
         self.lines[at:at] = [f"    {name} = {_DEFAULTS[name]}" for name in variables]
+        self.emit(f"return cut, {', '.join(self.answer(variables))}")
+
+    def answer(self, variables: list[str]) -> list[str]:
+        """What the function gives, but for `cut`."""
         facts = RequestFacts if self.direction == "request" else ReplyFacts
         answer = [name if name in variables else _DEFAULTS[name].replace("[]", "()") for name in facts._fields[1:]]
+        if self.direction == "request" and self.api_key in (FETCH, SHARE_FETCH):
+            names = ("session_id", "session_epoch", "forgotten")
+            answer[-1] = f"({', '.join(name if name in variables else _DEFAULTS[name] for name in names)})"
         if "part_code" in variables:
             answer[0] = "code or part_code" if "code" in variables else "part_code"
-        self.emit(f"return cut, {', '.join(answer)}")
+        return answer
+
+    def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
+        return _role(field, path, self.api_key, self.direction)
 
     def matters(self, field: Field, path: tuple[str, ...]) -> bool:
         """Whether a head that ends before this field has lost something."""
         if field.name in _NOT_TARGETS:
-            return False
-        if _role(field, path, self.api_key, self.direction) is not None or field.name in _SHOWN:
+            return self.direction == "request"  # how many they are
+        if self.role(field, path) is not None or field.name in _SHOWN:
             return True
         if field.struct is None:
             return False
@@ -194,7 +238,7 @@ class _Writer:
             self.tags()
 
     def field(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str) -> None:
-        role = _role(field, path, self.api_key, self.direction)
+        role = self.role(field, path)
         if field.array:
             self.array(field, flexible, path, ends, role)
         elif field.struct is not None:
@@ -285,6 +329,10 @@ class _Writer:
 
     def array(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str, role: _Role | None) -> None:
         self.count(flexible)
+        if field.name in _NOT_TARGETS and ends == "True":
+            self.used.add("forgotten")
+            self.emit("forgotten = n")
+            return
         struct = field.struct
         if self.direction == "request" and self.counts_partitions(field, path):
             self.used.add("partitions")
@@ -324,3 +372,55 @@ class _Writer:
         self.settle()
         self.emit("n = b[p]; p += 1")
         self.emit("if n: p = tags(b, p, n)")
+
+
+class _PositionsWriter(_Writer):
+    """Writes a function that gives Positions. In it: `q0`, `q1`, … what is asked of the partition."""
+
+    def __init__(self, api_key: int, direction: Direction) -> None:
+        super().__init__(api_key, direction)
+        self.layout: Layout | None = None
+
+    def answer(self, variables: list[str]) -> list[str]:
+        return [name if name in variables else "()" for name in Positions._fields[1:]]
+
+    def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
+        return _topic_role(field, path)
+
+    def matters(self, field: Field, path: tuple[str, ...]) -> bool:
+        if _NOT_TARGETS.intersection((*path, field.name)):
+            return False
+        if field.struct is not None:
+            return any(self.matters(each, (*path, field.name)) for each in field.struct.fields)
+        return self.role(field, path) is not None or _place(field, self.direction) is not None
+
+    def struct(self, layout: Layout, path: tuple[str, ...], ends: str) -> None:
+        around, self.layout = self.layout, layout
+        super().struct(layout, path, ends)
+        self.layout = around
+
+    def fixed(self, field: Field, size: int, role: _Role | None) -> None:
+        asked = {place: f"q{place}" for each in self.fields() if (place := _place(each, self.direction)) is not None}
+        place = _place(field, self.direction)
+        if place is None or 0 not in asked:
+            super().fixed(field, size, role)
+            return
+        self.emit(f"q{place}, = {field.type}(b, {self.here()})")
+        self.ahead += size
+        if place == list(asked)[-1]:
+            self.used.add("parts")
+            topics = "ids" if "ids" in self.used else "names"
+            values = [asked.get(each, "-1") for each in range(len(POSITIONS[self.direction]))]
+            self.emit(f"parts.append((len({topics}) - 1, {', '.join(values)}))")
+
+    def counts_partitions(self, field: Field, path: tuple[str, ...]) -> bool:
+        return False
+
+    def fields(self) -> tuple[Field, ...]:
+        return self.layout.fields if self.layout is not None else ()
+
+
+def _place(field: Field, direction: Direction) -> int | None:
+    """Which of POSITIONS it is."""
+    names = POSITIONS[direction]
+    return next((place for place, spellings in enumerate(names) if field.name in spellings), None)

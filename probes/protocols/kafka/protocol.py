@@ -9,15 +9,19 @@ from typing import Any
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import credentials, headers, record, table
 from probes.protocols.kafka.failures import error_text, failure
+from probes.protocols.kafka.fetch_sessions import FULL, FetchSession
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
 from probes.protocols.kafka.kinds import Kind, kind, reply_kind
-from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory, Topics
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory
+from probes.protocols.kafka.plan import positions
+from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS
+from probes.protocols.kafka.topics import Topics
+from probes.protocols.kafka.walk import uuid_bytes
 from probes.records import Connection, Failure, Head, Request, Session, Verdict
 
-FETCH, SASL_HANDSHAKE = 1, 17
-FETCHES = (FETCH, 78)  # and ShareFetch
+SASL_HANDSHAKE = 17
+FETCHES = (FETCH, SHARE_FETCH)
 WAITS_FOR_GROUP = (11, 14)  # JoinGroup, SyncGroup: held back until the other members have come
-TEACHES_TOPICS = (3, 19, 75)  # Metadata, CreateTopics, DescribeTopicPartitions: topics' names beside their ids
 TEACHES_CLIENT = (SASL_HANDSHAKE, table.API_VERSIONS)
 TOKEN = "SaslToken"  # noqa: S105 - the operation's name
 
@@ -71,15 +75,26 @@ class Kafka:
         if plan is None:
             return _undecoded(this, correlation_id, client_id, this.covered(data, body, head.total), memory)
 
-        cut, names, ids, groups, others, member, acks, max_wait_ms, min_bytes, partitions = plan(data, body, ())
-        if ids:
-            pairs = zip_longest(names, ids)
-            names = [name or (self.topics.name(id) if id else None) for name, id in pairs]
+        cut, names, ids, groups, others, member, acks, max_wait_ms, min_bytes, partitions, fetch = plan(data, body, ())
         targets: tuple[str, ...]
-        if len(names) == 1 and names[0] and not groups:
-            targets = (names[0],)
+        topic_ids: tuple[str, ...] = ()
+        incremental = False
+        session = None
+        if fetch is not None:
+            session = _fetch_session(this, head, body, fetch, cut, ids or names, correlation_id, memory)
+        if session is not None:
+            targets, topic_ids = session.topics(self.topics)
+            targets = targets or tuple(groups[:1])
+            incremental = session.epoch != FULL
+            partitions, cut = session.partitions, cut or session.cut
         else:
-            targets = _targets(api_key, names, groups, others)
+            if ids:
+                pairs = zip_longest(names, ids)
+                names = [name or (self.topics.name(id) if id else None) for name, id in pairs]
+            if len(names) == 1 and names[0] and not groups:
+                targets = (names[0],)
+            else:
+                targets = _targets(api_key, names, groups, others)
         if this.secrets:
             data = this.covered(data, body, head.total)
         elif api_key in TEACHES_CLIENT:
@@ -106,6 +121,8 @@ class Kafka:
             acks,
             max_wait_ms,
             partitions,
+            incremental,
+            topic_ids,
             memory.client,
         )
 
@@ -126,9 +143,11 @@ class Kafka:
             return KafkaReply(id, this.covered(data, REPLY_BODY, head.total))
 
         windows = head.windows
-        cut, code, throttle_ms, names, ids = plan(data, REPLY_BODY, windows)
+        cut, code, throttle_ms, names, ids, session_id = plan(data, REPLY_BODY, windows)
         api_key = this.api_key
         if api_key == FETCH:
+            if memory.session is not None:
+                _fetched(memory.session, request, session_id, ids or names, memory)
             if credentials.METADATA_TOPIC in names or credentials.METADATA_TOPIC_ID in ids:
                 this = this._replace(secrets=credentials.METADATA_FIELDS)
             elif not names and not ids:
@@ -182,6 +201,55 @@ def _targets(api_key: int, names: list[str | None], groups: list[str], others: l
     """What a request is about, most important first: groups where it is about those, else topics, else others."""
     found = [*groups, *names] if api_key in ABOUT_GROUPS else names
     return tuple(dict.fromkeys(filter(None, found))) or tuple(others[:1] or groups[:1])
+
+
+def _fetch_session(
+    this: Kind,
+    head: Head,
+    body: int,
+    fetch: tuple[int | None, int | None, int],
+    cut: bool,
+    named: list[Any],
+    correlation_id: int,
+    memory: Memory,
+) -> FetchSession | None:
+    """The session as it is after this request; None without one, where a request names all that it asks for."""
+    id, epoch, forgotten = fetch
+    if epoch is None or epoch < FULL:
+        memory.session = None
+        return None
+    session = memory.session
+    if epoch == FULL:
+        session = memory.session = FetchSession(0, FULL, whole=not cut, cut=cut)
+        memory.opening = correlation_id if this.api_key == FETCH else None
+    elif session is None or session.id != (id or 0):  # it began before the capture
+        session = memory.session = FetchSession(id or 0, epoch, whole=False)
+    else:
+        session.goes_on(epoch)
+        session.whole = session.whole and not cut
+    if named:
+        where = positions(this.api_key, this.version, "request")
+        parts = where(head.data, body, ())[3] if where is not None else ()
+        session.ask(named, parts)
+    if forgotten > 0:
+        read = this.read(head.data, body, head.total)
+        for topic in read.message.get("forgotten_topics_data") or () if read is not None else ():
+            key = uuid_bytes(topic["topic_id"]) if "topic_id" in topic else topic.get("topic")
+            session.forget(key, topic.get("partitions") or ())
+    return session
+
+
+def _fetched(
+    session: FetchSession, request: KafkaRequest, session_id: int | None, named: list[Any], memory: Memory
+) -> None:
+    """What the reply to a Fetch says of the session: its id, that there is none, topics that are not known yet."""
+    if memory.opening == request.id:
+        memory.opening = None
+        session.id = session_id or 0
+    if session_id == 0:
+        memory.session = None
+    elif named and not session.whole:
+        session.ask(named)
 
 
 def _undecoded(this: Kind, correlation_id: int, client_id: str | None, data: bytes, memory: Memory) -> KafkaRequest:

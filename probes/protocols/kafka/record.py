@@ -14,7 +14,8 @@ from probes.protocols.kafka.batches import record_count
 from probes.protocols.kafka.failures import without_literals
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY, client_id_end
 from probes.protocols.kafka.kinds import kind, reply_kind
-from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Topics
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
+from probes.protocols.kafka.topics import Topics
 from probes.protocols.kafka.walk import Blob, Ending, Walk, uuid_bytes, uuid_text
 from probes.records import Session
 
@@ -109,7 +110,7 @@ class _Partitions:
         self.entries: dict[tuple[str | None, int], dict[str, Any]] = {}
         self._topics = topics
         ids = [part.topic_id for part in _parts(asked.message)] if asked is not None else []
-        unique = list(dict.fromkeys(filter(None, ids)))
+        unique = list(request.topic_ids or dict.fromkeys(filter(None, ids)))
         # The names as they were known when the request went by.
         self._then = dict(zip(unique, request.targets, strict=False)) if len(unique) == len(request.targets) else {}
 
