@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from probes.kernel.loader import Kernel
 from probes.options import CaptureOptions
-from probes.protocols.interface import WireProtocol
+from probes.protocols.interface import LooksAround, WireProtocol
 from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
 from probes.records import Connection, Ledger, Session, Times
@@ -58,6 +58,9 @@ class Collector:
             head_bytes=options.head_bytes, ring_bytes=options.ring_bytes, protocols=tuple(self.protocols)
         )
         self._source = LiveSource(self._kernel, _Rooms(self._pairing, self._ends))
+        self._looking: dict[str, LooksAround] = {
+            name: protocol for name, protocol in self.protocols.items() if isinstance(protocol, LooksAround)
+        }
         self._next_tick_ns = self._next_recheck_ns = 0
         self._peak_ring_bytes = 0
         # Sessions live long and hold no cycles: looking for those often would cost more than all else.
@@ -137,7 +140,13 @@ class Collector:
             self._next_recheck_ns = now_ns + _RECHECK_NS
             stale = self._pairing.waiting(now_ns, older_than_ns=_RECHECK_NS)
             self._source.recheck({s.connection.id: s.connection for s in stale}.values(), now_ns)
+            self._look_around()
         return records
+
+    def _look_around(self) -> None:
+        for name, protocol in self._looking.items():
+            connections = self._source.connections()
+            protocol.look_around({c.process for c in connections if c.protocol == name and c.process is not None})
 
     def _selecting(self, emit: Callable[[Session], None]) -> Callable[[Session], None]:
         def take(session: Session) -> None:

@@ -6,13 +6,22 @@ loop moves on, and nothing but `ProtocolError` is ever raised.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any, Protocol, runtime_checkable
 
-from probes.records import Connection, Head, Reply, Request, Session, Verdict
+from probes.records import Connection, Head, Process, Reply, Request, Session, Verdict
 
 
 class ProtocolError(Exception):
     """These bytes are not a message of this protocol, or are too broken to read. The only error of a parser."""
+
+
+@runtime_checkable
+class LooksAround(Protocol):
+    """What a protocol may have besides: it may ask the host for what messages do not say."""
+
+    def look_around(self, processes: Collection[Process]) -> None:
+        """Called about once a second, with the processes of this host that speak it. Takes milliseconds at most."""
 
 
 class WireProtocol(Protocol):
@@ -20,6 +29,7 @@ class WireProtocol(Protocol):
 
     Optional: `confirms_alone = True` where no other traffic could be taken for a request that was read whole. One
     such request then confirms a connection; otherwise that takes a second one, or a reply with the first one's id.
+    And `LooksAround`, for what is not on the wire.
     """
 
     name: str

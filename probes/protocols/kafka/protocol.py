@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from collections.abc import Collection, Iterator
+from itertools import chain, islice, zip_longest
 from struct import Struct, error
 from typing import Any
 
@@ -12,17 +13,19 @@ from probes.protocols.kafka.failures import error_text, failure
 from probes.protocols.kafka.fetch_sessions import FULL, FetchSession
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
 from probes.protocols.kafka.kinds import Kind, kind, reply_kind
+from probes.protocols.kafka.log_directories import topics_of
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory
 from probes.protocols.kafka.plan import positions
 from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS
 from probes.protocols.kafka.topics import Topics
 from probes.protocols.kafka.walk import uuid_bytes
-from probes.records import Connection, Failure, Head, Request, Session, Verdict
+from probes.records import Connection, Failure, Head, Process, Request, Session, Verdict
 
 SASL_HANDSHAKE = 17
 FETCHES = (FETCH, SHARE_FETCH)
 WAITS_FOR_GROUP = (11, 14)  # JoinGroup, SyncGroup: held back until the other members have come
 TEACHES_CLIENT = (SASL_HANDSHAKE, table.API_VERSIONS)
+FILES_AT_ONCE = 256  # open files of other processes that are looked at in one go: a few ms
 TOKEN = "SaslToken"  # noqa: S105 - the operation's name
 
 # APIs about a group, which is their target: the topics that some of them name come after it.
@@ -47,6 +50,8 @@ class Kafka:
 
     def __init__(self) -> None:
         self.topics = Topics()
+        self._look: Iterator[tuple[bytes, str] | None] | None = None
+        self._looked_for: set[bytes] = set()
         self._kinds: dict[bytes, Kind] = {}  # of requests, by api_key and version as on the wire
 
     def memory(self, connection: Connection) -> Memory:
@@ -167,6 +172,20 @@ class Kafka:
             throttle_ms,
             windows,
         )
+
+    def look_around(self, processes: Collection[Process]) -> None:
+        """Look for ids of topics that no reply has told in the log directories of brokers. Each id is tried once."""
+        topics = self.topics
+        if self._look is None:
+            if topics.missed <= self._looked_for:
+                return
+            self._looked_for = set(topics.missed)
+            self._look = chain.from_iterable(topics_of(process.pid) for process in processes)
+        files = list(islice(self._look, FILES_AT_ONCE))
+        for topic in filter(None, files):
+            topics.learn(*topic)
+        if len(files) < FILES_AT_ONCE:
+            self._look = None
 
     def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
         return record.record(session, self.topics, literals=literals)
