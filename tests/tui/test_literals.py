@@ -53,6 +53,7 @@ COMMANDS: list[dict[str, Any]] = [
     {"grantRolesToUser": "S3CRETa", "roles": ["S3CRETb"]},
     {"dropRole": "S3CRETa"},
     {"eval": "function() { return 'S3CRETa' }"},
+    {"frobnicate": "S3CRETa"},
     {"explain": {"find": "orders", "filter": {"a": VALUE}}},
 ]
 

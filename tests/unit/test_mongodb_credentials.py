@@ -60,6 +60,23 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "documents": [{"user": "bob", "credentials": {"SCRAM-SHA-1": {"storedKey": SECRET}}}],
     },
 }
+NESTED: dict[str, dict[str, Any]] = {
+    "explain": {"explain": REQUESTS["createUser"], "verbosity": "queryPlanner"},
+    "explain of an explain": {"explain": {"explain": REQUESTS["updateUser"]}},
+    "explain of saslStart": {"explain": START},
+    "explain of hello": {"explain": HELLO},
+    "applyOps": {"applyOps": [{"op": "c", "ns": "admin.$cmd", "o": REQUESTS["createUser"]}]},
+    "applyOps on users": {"applyOps": [{"op": "i", "ns": "admin.system.users", "o": {"credentials": {"x": SECRET}}}]},
+    "applyOps in applyOps": {"applyOps": [{"op": "c", "o": {"applyOps": [{"o": REQUESTS["authenticate"]}]}}]},
+    "bulkWrite": {"bulkWrite": 1, "ops": [{"insert": 0, "document": {"credentials": {"MONGODB-CR": SECRET}}}]},
+    "$mergeCursors": {
+        "aggregate": "orders",
+        "pipeline": [{"$mergeCursors": {"remotes": [{"command": REQUESTS["createUser"]}]}}],
+        "cursor": {},
+    },
+    "an internal command": {"_shardsvrForward": "orders", "command": REQUESTS["createUser"]},
+    "a command of a later release": {"frobnicate": 1, "what": [{"with": REQUESTS["saslContinue"]}]},
+}
 ANSWERS: dict[str, dict[str, Any]] = {
     "saslStart": {"conversationId": 1, "done": False, "payload": PAYLOAD, "ok": 1.0},
     "saslContinue": {"conversationId": 1, "done": True, "payload": PAYLOAD, "ok": 1.0},
@@ -133,6 +150,51 @@ def test_no_credential_is_in_a_record(name: str) -> None:
                 continue
             assert not traces(record_of(request, literals=True))
         assert not traces(record_of(request_of(data), literals=True))
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_no_credential_leaves_a_command_within_another_one(name: str) -> None:
+    document = NESTED[name]
+    body = kind0({**document, "$db": "admin"})
+    first, *rest = document.items()
+    sequences = [kind1(key, value) for key, value in rest if isinstance(value, list) and key == "ops"]
+    body_apart = kind0(dict([first, ("$db", "admin")]))
+    for data in (
+        op_msg(body),
+        op_msg(body, flags=1),
+        op_query("admin.$cmd", document),
+        op_query("admin.$cmd", {"$query": document, "$readPreference": {}}),
+        message(2010, b"admin\0" + first[0].encode() + b"\0" + bson.encode(document) + bson.encode({})),
+        compressed(op_msg(body), 0),
+        compressed(op_msg(body), 2),
+        *([op_msg(body_apart, *sequences), op_msg(*sequences, body_apart)] if sequences else []),
+    ):
+        for given_head in heads(data):
+            request = outcome(request_of, given_head)
+            assert not traces(request)
+            if not isinstance(request, ProtocolError):
+                assert not traces(record_of(request, literals=True))
+
+
+def test_the_rest_of_a_command_with_another_one_stays() -> None:
+    request = request_of(command({**NESTED["explain"], "comment": "why", "$db": "admin"}))
+    record = record_of(request, literals=True)
+    assert record["request"]["explain"] == {"createUser": "bob", "pwd": "*" * len(SECRET), "roles": ["readWrite"]}
+    assert record["request"]["comment"] == "why"
+    unchanged = command({"explain": {"find": "parcels", "filter": {"pwd": "x", "payload": 1}}, "$db": "shop"})
+    assert request_of(unchanged).data == unchanged
+
+
+@pytest.mark.parametrize("stage", [{"$lookup": {"from": "system.users"}}, {"$unionWith": "system.users"}])
+def test_users_are_not_shown_in_an_aggregation_of_something_else(stage: dict[str, Any]) -> None:
+    request = request_of(command({"aggregate": "orders", "pipeline": [stage], "cursor": {}, "$db": "admin"}))
+    get_more = request_of(command({"getMore": bson.Int64(5), "collection": "orders", "$db": "admin"}))
+    for name in ("firstBatch", "nextBatch"):
+        document = {"cursor": {name: [{"found": USERS["users"]}], "id": bson.Int64(0), "ns": "admin.orders"}, "ok": 1.0}
+        for given_head in heads(answer(document)):
+            if len(given_head.data) > 20:
+                assert not traces(reply_of(given_head, request))
+                assert not traces(reply_of(given_head, get_more))
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -21,6 +21,7 @@ class Role(IntEnum):
     ERRORS_ELSEWHERE = 5  # its reply tells of failed writes in another way
     SECRET = 6  # holds credentials, in its request or its reply
     UNSEEN = 7  # not enough of the request was captured to tell
+    CARRIER = 8  # may hold another command, and that one credentials
 
 
 _ROLES = {
@@ -47,25 +48,34 @@ _ROLES = {
     ),
     Role.SECRET,
 )
+SECRET_COMMANDS = frozenset(name.encode() for name, role in _ROLES.items() if role is Role.SECRET)
+# The commands of every day, in which no other one can stand. Any that is not listed here may hold one.
+_FLAT_TEXT = """
+    aborttransaction buildinfo collstats committransaction connectionstatus count create createindexes dbstats delete
+    distinct drop dropdatabase dropindexes endsessions findandmodify getcmdlineopts hostinfo insert killcursors
+    killsessions listcollections listdatabases listindexes ping refreshsessions replsetgetstatus replsetheartbeat
+    replsetupdateposition serverstatus startsession top update validate whatsmyuri
+"""
+_ROLES |= dict.fromkeys(_FLAT_TEXT.split(), Role.PLAIN)
 # The server's own collections that hold credentials, or the writes of them.
-_SECRET_COLLECTIONS = frozenset({"system.users", "system.new_users", "system.backup_users", "oplog.rs", "oplog.$main"})
-# Commands whose first value is a string that names no collection ...
-_OTHER_NAMES_TEXT = """
-    abortmovecollection addshard addshardtozone balancercollectionstatus clone configurefailpoint connpoolstats
-    createrole createuser droprole dropuser echo enablesharding eval explain getlog getparameter
-    grantprivilegestorole grantrolestorole grantrolestouser hello ismaster killop logapplicationmessage logmessage
-    moveprimary removeshard removeshardfromzone replsetsyncfrom revokeprivilegesfromrole revokerolesfromrole
-    revokerolesfromuser rolesinfo rotatecertificates setfeaturecompatibilityversion setparameter
-    transitiontodedicatedconfigserver updaterole updateuser usersinfo validatedbmetadata
+SECRET_COLLECTIONS = frozenset({"system.users", "system.new_users", "system.backup_users", "oplog.rs", "oplog.$main"})
+# Commands whose first value is the name of a collection. Of others it may be anything, a script or a role's name ...
+_COLLECTIONS_TEXT = """
+    aggregate analyze cleanupstructuredencryptiondata clonecollectionascapped collmod collstats compact
+    compactstructuredencryptiondata converttocapped count create createindexes createsearchindexes delete
+    deleteindexes distinct drop dropindexes dropsearchindex find findandmodify geonear geosearch getmore insert
+    killcursors listindexes listsearchindexes mapreduce parallelcollectionscan plancacheclear plancacheclearfilters
+    plancachelistfilters plancachelistplans plancachelistqueryshapes plancachesetfilter reindex setindexcommitquorum
+    touch update updatesearchindex validate
 """
 # ... or a whole namespace, whatever database they are sent to.
 _FULL_NAMESPACES_TEXT = """
     analyzeshardkey configurecollectionbalancing configurequeryanalyzer cleanuporphaned clearjumboflag
-    commitreshardcollection abortreshardcollection getshardversion mergechunks movechunk movecollection moverange
-    refinecollectionshardkey renamecollection reshardcollection shardcollection split unshardcollection
+    commitreshardcollection abortreshardcollection datasize getshardversion mergechunks movechunk movecollection
+    moverange refinecollectionshardkey renamecollection reshardcollection shardcollection split unshardcollection
     untrackunshardedcollection updatezonekeyrange
 """
-_OTHER_NAMES = frozenset(_OTHER_NAMES_TEXT.split())
+_COLLECTIONS = frozenset(_COLLECTIONS_TEXT.split())
 _FULL_NAMESPACES = frozenset(_FULL_NAMESPACES_TEXT.split())
 
 
@@ -89,15 +99,17 @@ def command_of(name: str, value: str | None, database: str) -> Command:
     Of getMore `value` is its field `collection`.
     """
     lower = name.lower()
-    collection = "" if value is None or lower in _OTHER_NAMES else value
-    if collection and lower in _FULL_NAMESPACES:
-        database, _, collection = collection.partition(".")
-    return on_namespace(name, database, collection, _ROLES.get(lower, Role.PLAIN))
+    collection = ""
+    if value is not None and lower in _COLLECTIONS:
+        collection = value
+    elif value is not None and lower in _FULL_NAMESPACES:
+        database, _, collection = value.partition(".")
+    return on_namespace(name, database, collection, _ROLES.get(lower, Role.CARRIER))
 
 
 def on_namespace(name: str, database: str, collection: str, role: Role = Role.PLAIN) -> Command:
     """An operation on a collection. What touches the server's own collections of users is secret."""
     target = (f"{database}.{collection}" if collection else database) if database else ""
-    if collection in _SECRET_COLLECTIONS:
+    if collection in SECRET_COLLECTIONS:
         role = Role.SECRET
     return Command(name, database, collection, target, (target,) if target else (), role)

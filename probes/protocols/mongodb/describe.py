@@ -84,7 +84,9 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
 
 _ABSENT_WHERE_EMPTY = frozenset({"error_labels", "wrong_checksums"})
 _MAX_LABELS = 16
-_OVERWRITTEN = frozenset({Role.SECRET, Role.HELLO, Role.UNSEEN})  # whose bytes may not be those that were sent
+_OVERWRITTEN = frozenset(
+    {Role.SECRET, Role.HELLO, Role.UNSEEN, Role.CARRIER}
+)  # whose bytes may not be those that were sent
 
 
 def _is_continued(request: MongoRequest) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.commands import Command, Role, command_of
+from probes.protocols.mongodb.credentials import MERGE_CURSORS, STORED_CREDENTIAL, SYSTEM_COLLECTION
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
@@ -123,6 +124,8 @@ class MongoDB:
             word = _LONG_WAY_WORDS.get(role)
             if word is None or word in data:
                 return None
+            if role is Role.AGGREGATE and (MERGE_CURSORS in data or SYSTEM_COLLECTION in data):
+                return None
             if role is Role.GET_MORE:
                 cursor_id = int(_int64(data, _CURSOR_ID_AT)[0])
                 if cursor_id in self._waiting or data[_ELEMENTS_AT] != INT64_TYPE:
@@ -205,7 +208,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         length -= base
     if visible and _ok_match(visible, at, length - 1) is None:
         return None
-    if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible:
+    if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible or STORED_CREDENTIAL in data:
         return None
     return MongoReply(
         id,

@@ -11,7 +11,7 @@ from struct import Struct
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.commands import Role
-from probes.protocols.mongodb.credentials import SECRET_WORDS, SPECULATIVE, redact
+from probes.protocols.mongodb.credentials import SECRET_WORDS, SPECULATIVE, STORED_CREDENTIAL, redact
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.documents import (
     INT64_TYPE,
@@ -85,7 +85,9 @@ def _secret(request: MongoRequest | None, data: bytes) -> bool:
     role = Role.UNSEEN if request is None else request.command.role
     if role is Role.HELLO:
         return SPECULATIVE in data
-    return role is Role.SECRET or (role is Role.UNSEEN and any(word in data for word in SECRET_WORDS))
+    if role is Role.SECRET or STORED_CREDENTIAL in data:
+        return True
+    return role in (Role.UNSEEN, Role.CARRIER) and any(word in data for word in SECRET_WORDS)
 
 
 def _op_msg(reply: MongoReply, message: Message, request: MongoRequest | None) -> None:

@@ -7,11 +7,12 @@ operation is to be seen, or where the bytes are no request.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.commands import Command, Role, command_of, on_namespace
-from probes.protocols.mongodb.credentials import SPECULATIVE, redact
+from probes.protocols.mongodb.credentials import SPECULATIVE, redact, suspected
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.documents import (
     STRING,
@@ -55,6 +56,7 @@ LEGACY_NAMES = {
     OP_DEPRECATED_MSG: "msg",
     OP_RESERVED: "reserved",
 }
+_MAY_CARRY = (Role.CARRIER, Role.ERRORS_ELSEWHERE)  # bulkWrite is one of the latter
 _UNANSWERED = frozenset({OP_UPDATE, OP_INSERT, OP_DELETE, OP_KILL_CURSORS, OP_RESERVED})
 
 # What a document sequence is named after says which command it belongs to.
@@ -142,7 +144,7 @@ def _op_msg(message: Message, memory: Memory, waiting: WaitingCursors) -> MongoR
     if body is None:
         request = _op_msg_without_body(message, sections)
     else:
-        command = _command(body, _database(body))
+        command = suspected(_command(body, _database(body)), message.data)
         request = _request(message, command)
         request.truncated = not body.fields.complete
         request.data = _clean(message, command, sections)
@@ -194,9 +196,25 @@ def _clean(message: Message, command: Command, sections: Sections) -> bytes:
         if sections.sequences or sections.token_at is not None or sections.base:
             return data[:HEADER_BYTES]
         return redact(data, [sections.body] if sections.body else [])
+    if command.role in _MAY_CARRY:
+        if sections.token_at is not None or sections.base:
+            return data[:HEADER_BYTES]
+        return redact(data, _documents(data, sections), within=True)
     if sections.token_at is not None:
         return data[: max(HEADER_BYTES, sections.token_at)]
     return data
+
+
+def _documents(data: bytes, sections: Sections) -> Iterator[Document]:
+    """All that are visible in the head. Raises ProtocolError."""
+    if sections.body is not None:
+        yield sections.body
+    for sequence in sections.sequences:
+        at = sequence.start
+        while at < min(sequence.stop, len(data)):
+            document = open_document(data, at, sequence.end)
+            yield document
+            at = document.end + 1
 
 
 def _authenticates(command: Command, data: bytes) -> bool:
@@ -275,11 +293,11 @@ def _op_query(message: Message, memory: Memory, waiting: WaitingCursors) -> Mong
         body = _unwrapped(_read_body(document))
         if body is None:
             raise ProtocolError("no command to be seen")
-        command = _command(body, database)
+        command = suspected(_command(body, database), data)
         request = _request(message, command)
         request.truncated = not body.fields.complete
-        if command.role is Role.SECRET or _authenticates(command, data):
-            data = redact(data[: document.end + 1], [document])
+        if command.role is Role.SECRET or command.role in _MAY_CARRY or _authenticates(command, data):
+            data = redact(data[: document.end + 1], [document], within=command.role in _MAY_CARRY)
         request.data = data
         _note(request, body, memory, waiting)
     request.flags = flags
@@ -308,9 +326,10 @@ def _op_command(message: Message) -> MongoRequest:
         arguments = first if first is not None and first.key == name.encode() else None
         at = document.end + 1
     command = command_of(name, arguments.text() if arguments is not None else None, database)
+    command = suspected(command, message.data)
     seen = arguments.whole if arguments is not None else message.whole
     request = _request(message, command if seen or command.role is Role.SECRET else _unseen(command))
-    if request.command.role not in (Role.SECRET, Role.HELLO):
+    if request.command.role not in (Role.SECRET, Role.HELLO, *_MAY_CARRY):
         request.data = message.data
     request.truncated = not message.whole
     return request
