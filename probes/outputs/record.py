@@ -46,13 +46,15 @@ FIELDS = (
     "seen_from",
     "client_process",
     "server_process",
+    "trace_id",
+    "span_id",
     "request",
     "response",
 )
 """Every top-level name, in order; beside them only the protocol's own object, under the protocol's name."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_LIFTED = ("error", "request", "response")  # what a protocol gives for the top level
+_LIFTED = ("error", "trace_id", "span_id", "request", "response")  # what a protocol gives for the top level
 _MAX_INTEGER = 2**53
 _MAX_DEPTH = 64
 _CLOCK_STEP_NS = 1_000_000
@@ -174,6 +176,9 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
         if process is not None:
             record[name] = _process(process)
 
+    for name in ("trace_id", "span_id"):
+        if name in lifted:
+            record[name] = lifted[name]
     details = {name: plain(value) for name, value in own.items() if name not in _LIFTED}
     if details:
         record[session.protocol] = details

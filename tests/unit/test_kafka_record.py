@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.record import MemoryRecordsBuilder
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import Kafka
-from probes.protocols.kafka.batches import record_count
 from probes.protocols.kafka.messages import Memory
 from probes.protocols.kafka.walk import uuid_text
 from tests.unit.kafka_messages import (
@@ -27,7 +27,9 @@ from tests.unit.kafka_messages import (
     request_header,
     session,
 )
+from tests.unit.test_kafka_batches import TRACEPARENT
 
+V2 = {"magic": 2, "compression": "none", "base_timestamp": 1_700_000_000_000, "max_timestamp": 1_700_000_000_001}
 ORDERS, OTHER = uuid_text(bytes(range(16))), uuid_text(b"\7" * 16)
 
 
@@ -52,7 +54,9 @@ def test_produce() -> None:
         "throttle_ms": 30,
         "partitions_total": 2,
         "partitions": [
-            {"topic": "orders", "partition": 0, "error_code": 0, "records": 10, "bytes": 812, "offset": 41},
+            {"topic": "orders", "partition": 0, "error_code": 0, "records": 10, "bytes": 812, "offset": 41}
+            | {"batches": 1, "log_start_offset": 0}
+            | V2,
             {
                 "topic": "orders",
                 "partition": 4,
@@ -60,7 +64,10 @@ def test_produce() -> None:
                 "error_name": "NOT_ENOUGH_REPLICAS",
                 "records": 3,
                 "bytes": 200,
-            },
+                "batches": 2,
+                "log_start_offset": 0,
+            }
+            | V2,
         ],
     }
 
@@ -72,15 +79,21 @@ def test_produce_by_topic_id() -> None:
     assert record["partitions"][0]["topic_id"] == ORDERS
     kafka.topics.learn(bytes(range(16)), "orders")
     record = exchange(0, 13, produced(topic_id=ORDERS), answered(topic_id=ORDERS), kafka=kafka).record
-    assert record["partitions"][0] == {
-        "topic": "orders",
-        "topic_id": ORDERS,
-        "partition": 0,
-        "error_code": 0,
-        "records": 10,
-        "bytes": 812,
-        "offset": 41,
-    }
+    assert (
+        record["partitions"][0]
+        == {
+            "topic": "orders",
+            "topic_id": ORDERS,
+            "partition": 0,
+            "error_code": 0,
+            "records": 10,
+            "bytes": 812,
+            "offset": 41,
+            "batches": 1,
+            "log_start_offset": 0,
+        }
+        | V2
+    )
 
 
 def test_names_that_were_known_when_the_request_went_by_stay() -> None:
@@ -103,8 +116,8 @@ def fetched(**topic: Any) -> Fields:
 
 def delivered(**topic: Any) -> Fields:
     parts = [
-        {"partition_index": 0, "high_watermark": 51, "records": batch(10, 812)},
-        {"partition_index": 1, "error_code": 1, "high_watermark": -1, "records": None},
+        {"partition_index": 0, "high_watermark": 51, "last_stable_offset": 50, "records": batch(10, 812)},
+        {"partition_index": 1, "error_code": 1, "high_watermark": -1, "log_start_offset": -1, "records": None},
     ]
     return {"responses": [topic | {"partitions": parts}]}
 
@@ -120,10 +133,16 @@ def test_fetch_and_its_lag() -> None:
             "records": 10,
             "bytes": 812,
             "offset": 41,
+            "base_offset": 0,
             "high_watermark": 51,
+            "last_stable_offset": 50,
+            "log_start_offset": 0,
             "lag": 10,
-        },
-        {"topic": "orders", "partition": 1, "error_code": 1, "error_name": "OFFSET_OUT_OF_RANGE", "offset": 9},
+            "batches": 1,
+        }
+        | V2,
+        {"topic": "orders", "partition": 1, "error_code": 1, "error_name": "OFFSET_OUT_OF_RANGE", "offset": 9}
+        | {"last_stable_offset": 0},
     ]
 
 
@@ -151,6 +170,52 @@ def test_behind_a_window() -> None:
     reply = kafka.reply(head(message, 200, ((end, message[end : end + 60]),)), request, memory)
     record = kafka.record(session(request, reply), literals=False)
     assert [part.get("bytes") for part in record["partitions"]] == [3_000, 3_000]
+
+
+def test_records_behind_a_window_are_counted_too() -> None:
+    parts = [{"partition_index": n, "high_watermark": 5, "records": batch(n + 2, 3_000)} for n in range(2)]
+    message = reply_bytes(1, 12, {"responses": [{"topic": "orders", "partitions": parts}]})
+    end = message.index(batch(2, 3_000)) + 3_000
+    kafka, memory = Kafka(), Memory()
+    request = kafka.request(head(request_bytes(1, 12, fetched(topic="orders"))), memory)
+    reply = kafka.reply(head(message, 200, ((end, message[end : end + 200]),)), request, memory)
+    record = kafka.record(session(request, reply), literals=False)
+    assert [part["records"] for part in record["partitions"]] == [2, 3]
+
+
+def test_what_a_transactional_producer_sends() -> None:
+    builder = MemoryRecordsBuilder(2, 0, 1 << 20, transactional=True, producer_id=7, producer_epoch=2, base_sequence=0)
+    builder.append(1_700_000_000_000, None, b"paid", [("traceparent", TRACEPARENT)])
+    builder.close()
+    asked = produced(name="orders") | {"transactional_id": "payments-1"}
+    asked["topic_data"][0]["partition_data"] = [{"index": 0, "records": builder.buffer()}]
+    record = exchange(0, 9, asked, {}).record
+    assert record["transactional_id"] == "payments-1"
+    assert (record["trace_id"], record["span_id"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    (part,) = record["partitions"]
+    assert (part["producer_id"], part["producer_epoch"], part["transactional"]) == (7, 2, True)
+    assert "paid" not in json.dumps(record)
+
+
+def test_a_session_and_its_epoch() -> None:
+    record = exchange(1, 12, {"session_id": 9, "session_epoch": 4, "min_bytes": 1}, {"session_id": 9}).record
+    assert (record["session_id"], record["session_epoch"], record["min_bytes"]) == (9, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("api_key", "version", "asked", "answer", "generation"),
+    [
+        (11, 9, {"group_id": "g", "reason": "rebalance"}, {"generation_id": 4}, 4),
+        (14, 5, {"group_id": "g", "generation_id": 4}, {}, 4),
+        (12, 4, {"group_id": "g", "generation_id": 4}, {}, 4),
+        (68, 1, {"group_id": "g", "member_epoch": 0}, {"member_epoch": 5}, 5),
+        (8, 8, {"group_id": "g", "generation_id_or_member_epoch": 6}, {}, 6),
+    ],
+)
+def test_generations(api_key: int, version: int, asked: Fields, answer: Fields, generation: int) -> None:
+    record = exchange(api_key, version, asked, answer).record
+    assert record["generation"] == generation
+    assert record.get("reason") == asked.get("reason")
 
 
 def test_groups() -> None:
@@ -249,19 +314,3 @@ def test_any_damage_is_recorded_without_an_error(each: Golden, data: st.DataObje
         return
     for literals in (False, True):
         json.dumps(kafka.record(session(request, reply), literals=literals))
-
-
-def test_record_counts() -> None:
-    batches = batch(10, 200) + batch(5, 100)
-    assert record_count(batches, 0, len(batches)) == 15
-    assert record_count(b"xxxx" + batches, 4, 200) == 10
-    assert record_count(batches[:61], 0, 200) == 10
-    assert record_count(batches[:60], 0, 200) is None
-    assert record_count(batches[:220], 0, 300) is None
-    assert record_count(batches, 0, 280) == 10  # the broker cut the last batch
-    assert record_count(batch(10, 200, magic=1), 0, 200) is None
-    assert record_count(batch(-1, 200), 0, 200) is None
-    assert record_count(b"", 0, 0) == 0
-    hostile = bytearray(batches)
-    hostile[8:12] = bytes(4)
-    assert record_count(bytes(hostile), 0, len(hostile)) is None

@@ -67,14 +67,14 @@ def test_a_session_seen_from_both_ends_with_every_fact_there_is() -> None:
 
 
 def test_the_order_of_a_line_is_the_documented_one() -> None:
-    own = {"x": 1, "error": "e", "request": {}, "response": {}}
+    own = {"x": 1, "error": "e", "trace_id": "t", "span_id": "s", "request": {}, "response": {}}
     for session in samples():
         names = [name for name in record(session, **own) if name != session.protocol]
         assert names == sorted(names, key=FIELDS.index)
 
 
 def test_all_documented_fields_exist() -> None:
-    own = {"x": 1, "error": "e", "request": {}, "response": {}}
+    own = {"x": 1, "error": "e", "trace_id": "t", "span_id": "s", "request": {}, "response": {}}
     seen = {name for session in samples() for name in record(session, **own)}
     assert seen - {"mongodb", "kafka"} == set(FIELDS)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import bson
 import pytest
+from kafka.record import MemoryRecordsBuilder
 
 from probes import cli
 from probes.exit_codes import ExitCode
@@ -20,12 +21,12 @@ from probes.sessions.causes import Cause
 from probes.store.red import DEFAULT_BY as GROUPED_BY
 from probes.store.red import FIELDS as GROUP_FIELDS
 from probes.store.red import MAX_CELLS, Red
-from tests.unit.kafka_messages import CONNECTION, framed, golden, head, request_header, session
+from tests.unit.kafka_messages import CONNECTION, exchange, framed, golden, head, request_header, session
 from tests.unit.sample_sessions import samples
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
-LIFTED = {"error", "request", "response"}  # to the record's top level
+LIFTED = {"error", "trace_id", "span_id", "request", "response"}  # to the record's top level
 
 
 def section(heading: str) -> str:
@@ -105,9 +106,24 @@ def test_what_only_kafka_has() -> None:
         of_partitions |= {name for partition in own.get("partitions", ()) for name in partition}
     unknown = kafka.request(head(framed(request_header(0, 30))), kafka.memory(CONNECTION))
     told |= kafka.record(session(unknown, None), literals=True).keys()
+    told |= exchange(11, 9, {"group_id": "billing", "reason": "rejoin"}, {}).record.keys()
     assert sorted(table("The record", "In `kafka`")) == sorted(told - LIFTED)
-    (row,) = (line for line in section("The record").splitlines() if line.startswith("| `partitions` |"))
-    assert sorted(re.findall(r"`([a-z_]+)`", row)) == sorted(["partitions", *of_partitions])
+    of_partitions |= of_batches()
+    assert sorted(table("The record", "In a partition")) == sorted(of_partitions)
+
+
+def of_batches() -> set[str]:
+    """What is told of partitions whose records are really batches."""
+    builder = MemoryRecordsBuilder(2, 0, 1 << 20, transactional=True, producer_id=7, producer_epoch=2, base_sequence=0)
+    builder.append(1_700_000_000_000, None, b"paid", [])
+    builder.close()
+    marker = bytearray(builder.buffer())
+    marker[22] |= 0x20
+    parts = [{"partition_index": 0, "high_watermark": 5, "records": bytes(marker) * 2}]
+    topics = [{"topic": "orders", "partitions": parts}]
+    whole = exchange(1, 12, {}, {"responses": topics}).record
+    cut = exchange(1, 12, {}, {"responses": topics}, size=140).record
+    return {name for record in (whole, cut) for part in record["partitions"] for name in part}
 
 
 def test_what_only_mongodb_has() -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import table
-from probes.protocols.kafka.batches import record_count
+from probes.protocols.kafka.batches import Batches, Trace, batches, trace
 from probes.protocols.kafka.failures import without_literals
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY, client_id_end
 from probes.protocols.kafka.kinds import kind, reply_kind
@@ -23,6 +23,7 @@ _TOPIC_NAMES = ("topic", "topic_name", "name")
 _INDEXES = ("partition", "partition_index", "index")
 _OFFSETS = ("fetch_offset", "base_offset", "committed_offset", "offset")
 _NOT_ASKED_FOR = "forgotten_topics_data"
+_GENERATIONS = ("generation_id", "member_epoch", "generation_id_or_member_epoch")
 _NO_TOPIC_ID = uuid_text(bytes(16))
 
 
@@ -60,6 +61,7 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
 
     asked = _read_request(request)
     answered = _read_reply(request, reply) if reply is not None else None
+    result.update(_told(asked, answered))
     if asked is None:
         result["body"] = "not decoded"
     elif Ending.MALFORMED in (asked.ending, answered.ending if answered is not None else None):
@@ -67,9 +69,11 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
 
     partitions = _Partitions(topics, asked, request)
     if asked is not None:
-        partitions.add(asked, request.data)
+        partitions.add(asked, (0, request.data))
     if answered is not None and reply is not None:
-        partitions.add(answered, reply.data)
+        partitions.add(answered, (0, reply.data), *reply.windows, answers=True)
+    if partitions.trace is not None:
+        result.update(partitions.trace._asdict())
     if partitions.entries:
         result["partitions_total"] = max(request.partitions, len(partitions.entries))
         result["partitions"] = partitions.finished()
@@ -81,6 +85,22 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
             if read is not None:
                 result[name] = _plain(read.message)
     return result
+
+
+def _told(asked: Walk | None, answered: Walk | None) -> dict[str, Any]:
+    """Facts of the whole messages."""
+    request = asked.message if asked is not None else {}
+    reply = answered.message if answered is not None else {}
+    generations = (message.get(name) for message in (reply, request) for name in _GENERATIONS)
+    facts = {
+        "transactional_id": request.get("transactional_id") or None,
+        "min_bytes": request.get("min_bytes"),
+        "session_id": request.get("session_id"),
+        "session_epoch": request.get("session_epoch", request.get("share_session_epoch")),
+        "generation": next((each for each in generations if each is not None), None),
+        "reason": request.get("reason") or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _read_request(request: KafkaRequest) -> Walk | None:
@@ -108,18 +128,28 @@ class _Partitions:
 
     def __init__(self, topics: Topics, asked: Walk | None, request: KafkaRequest) -> None:
         self.entries: dict[tuple[str | None, int], dict[str, Any]] = {}
+        self.trace: Trace | None = None  # the first one
         self._topics = topics
         ids = [part.topic_id for part in _parts(asked.message)] if asked is not None else []
         unique = list(request.topic_ids or dict.fromkeys(filter(None, ids)))
         # The names as they were known when the request went by.
         self._then = dict(zip(unique, request.targets, strict=False)) if len(unique) == len(request.targets) else {}
 
-    def add(self, read: Walk, data: bytes) -> None:
+    def add(self, read: Walk, *pieces: tuple[int, bytes], answers: bool = False) -> None:
+        """The partitions of a message, of which these pieces are there. `answers`: it is a reply."""
         for part in _parts(read.message):
             name = part.topic or self._name(part.topic_id)
             entry = self.entries.setdefault((name or part.topic_id, part.partition), {})
             facts = {"topic": name, "topic_id": part.topic_id, "partition": part.partition}
-            facts.update(_facts(part.fields, data))
+            facts.update(_facts(part.fields, answers=answers))
+            blob = part.fields.get("records")
+            if isinstance(blob, Blob):
+                if not blob.length:
+                    facts["records"] = 0
+                for start, data in pieces:
+                    if start <= blob.start < start + len(data):
+                        facts.update(_batch_facts(batches(data, blob.start - start, blob.length), answers=answers))
+                        self.trace = self.trace or trace(data, blob.start - start, blob.length)
             for key, value in facts.items():
                 if value is not None:
                     entry.setdefault(key, value)
@@ -135,32 +165,52 @@ class _Partitions:
         return None if name == id else name
 
 
-def _facts(fields: dict[str, Any], data: bytes) -> dict[str, Any]:
+def _facts(fields: dict[str, Any], *, answers: bool) -> dict[str, Any]:
     """What the record says of a partition, from the fields of one message. None where it does not say it."""
     blob = fields.get("records")
     offsets = (fields.get(name) for name in _OFFSETS)
-    return {
+    facts = {
         "error_code": fields.get("error_code"),
-        "records": record_count(data, *blob) if isinstance(blob, Blob) else None,
         "bytes": blob.length if isinstance(blob, Blob) else None,
         "offset": next((offset for offset in offsets if offset is not None and offset >= 0), None),
-        "high_watermark": fields.get("high_watermark"),
     }
+    if answers:
+        facts.update((name, fields[name]) for name in _ENDS if fields.get(name, -1) >= 0)
+    return facts
 
 
+def _batch_facts(found: Batches | None, *, answers: bool) -> dict[str, Any]:
+    """What the record says of a partition's batches. A producer does not know offsets yet."""
+    if found is None:
+        return {}
+    facts: dict[str, Any] = {
+        "records" if found.whole else "records_at_least": found.records,
+        "magic": found.magic,
+        "batches": found.batches if found.whole else None,
+        "compression": found.compression,
+        "base_offset": found.base_offset if answers else None,
+        "transactional": found.transactional or None,
+        "control": found.control or None,
+    }
+    numbers = ("base_timestamp", "max_timestamp", "producer_id", "producer_epoch")
+    facts.update((name, value) for name in numbers if (value := getattr(found, name)) >= 0)
+    return facts
+
+
+_ENDS = ("high_watermark", "last_stable_offset", "log_start_offset")
 _ORDER = (
-    *("topic", "topic_id", "partition", "error_code", "error_name", "records", "bytes"),
-    *("offset", "high_watermark", "lag"),
+    *("topic", "topic_id", "partition", "error_code", "error_name", "records", "records_at_least", "bytes"),
+    *("batches", "magic", "compression", "base_offset", "base_timestamp", "max_timestamp"),
+    *("producer_id", "producer_epoch", "transactional", "control"),
+    *("offset", *_ENDS, "lag"),
 )
 
 
 def _finished(entry: dict[str, Any]) -> dict[str, Any]:
     if entry.get("error_code"):
         entry["error_name"] = table.error_name(entry["error_code"])
-    offset, high_watermark = entry.get("offset"), entry.get("high_watermark", -1)
-    if high_watermark < 0:
-        entry.pop("high_watermark", None)
-    elif offset is not None:
+    offset, high_watermark = entry.get("offset"), entry.get("high_watermark")
+    if high_watermark is not None and offset is not None:
         entry["lag"] = max(0, high_watermark - offset)
     return {name: entry[name] for name in _ORDER if name in entry}
 
