@@ -24,12 +24,29 @@ class LooksAround(Protocol):
         """Called about once a second, with the processes of this host that speak it. Takes milliseconds at most."""
 
 
+@runtime_checkable
+class Records(Protocol):
+    """What a protocol may have besides: it knows what of a message may go into a recording.
+
+    Of one without it nothing but lengths and times is recorded, and with literals what its messages keep.
+    """
+
+    def recordable(
+        self, head: Head, message: Request | Reply | None, request: Request | None, *, literals: bool
+    ) -> Head:
+        """What may be written of the message that `head` begins.
+
+        `message` is what the parser made of it (None: it refused), `request` what a reply answers. The head comes back
+        without credentials, and unless `literals` with each value of the users' overwritten at the same length.
+        """
+
+
 class WireProtocol(Protocol):
     """One protocol. An instance belongs to one collector and may keep bounded memory across connections.
 
     Optional: `confirms_alone = True` where no other traffic could be taken for a request that was read whole. One
     such request then confirms a connection; otherwise that takes a second one, or a reply with the first one's id.
-    And `LooksAround`, for what is not on the wire.
+    And `LooksAround`, for what is not on the wire, and `Records`, for recordings.
     """
 
     name: str

@@ -8,7 +8,7 @@ from struct import Struct, error
 from typing import Any
 
 from probes.protocols.interface import ProtocolError
-from probes.protocols.kafka import credentials, headers, record, table
+from probes.protocols.kafka import credentials, headers, masking, record, table
 from probes.protocols.kafka.failures import error_text, failure
 from probes.protocols.kafka.fetch_sessions import FULL, FetchSession
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
@@ -19,7 +19,7 @@ from probes.protocols.kafka.plan import positions
 from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS
 from probes.protocols.kafka.topics import Topics
 from probes.protocols.kafka.walk import uuid_bytes
-from probes.records import Connection, Failure, Head, Process, Request, Session, Verdict
+from probes.records import Connection, Failure, Head, Process, Reply, Request, Session, Verdict
 
 SASL_HANDSHAKE = 17
 FETCHES = (FETCH, SHARE_FETCH)
@@ -189,6 +189,12 @@ class Kafka:
 
     def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
         return record.record(session, self.topics, literals=literals)
+
+    def recordable(
+        self, head: Head, message: Request | Reply | None, request: Request | None, *, literals: bool
+    ) -> Head:
+        """What may be written of a message that was parsed as `message`, or refused (None)."""
+        return masking.recordable(head, message, request, literals=literals)
 
     def _request_kind(self, data: bytes) -> Kind:
         header = headers.fixed_part(data)

@@ -243,3 +243,60 @@ class _Reader:
                 if start <= self.position < start + len(window):
                     self.piece, self.piece_start = window, start
                     break
+
+
+class Trace(NamedTuple):
+    """Where a message has what is no literal, as [start, end), and its fields of type records, as they came."""
+
+    kept: list[tuple[int, int]]
+    records: list[Blob]
+
+
+def trace(
+    layout: Layout,
+    data: bytes,
+    start: int,
+    total: int,
+    windows: Windows,
+    kept_texts: Callable[[Field], bool],
+    header_tags: bool = False,
+) -> Trace:
+    """What `walk` reads: numbers, ids and lengths, and of the texts those of the fields that `kept_texts` names."""
+    tracer = _Tracer(data, start, total, windows, kept_texts)
+    try:
+        if header_tags:
+            tracer.tags({}, {})
+        tracer.struct(layout, {})
+    except _StoppedError:
+        pass
+    return Trace(tracer.kept, tracer.records)
+
+
+class _Tracer(_Reader):
+    __slots__ = ("kept", "kept_texts", "records", "text_is_kept")
+
+    def __init__(
+        self, data: bytes, position: int, total: int, windows: Windows, kept_texts: Callable[[Field], bool]
+    ) -> None:
+        super().__init__(data, position, total, windows, frozenset())
+        self.kept: list[tuple[int, int]] = []
+        self.records: list[Blob] = []
+        self.kept_texts = kept_texts
+        self.text_is_kept = False
+
+    def field(self, field: Field, flexible: bool, into: dict[str, Any]) -> None:
+        self.text_is_kept = self.kept_texts(field)
+        super().field(field, flexible, into)
+
+    def value(self, kind: str, flexible: bool) -> Any:
+        value = super().value(kind, flexible)
+        if kind == "records" and isinstance(value, Blob):
+            self.records.append(value)
+        if kind == "string" and value and not self.text_is_kept:
+            self.kept.pop()  # its bytes were the last that were read
+        return value
+
+    def at(self, size: int) -> int:
+        at = super().at(size)
+        self.kept.append((self.position - size, self.position))
+        return at

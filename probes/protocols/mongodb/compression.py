@@ -19,7 +19,8 @@ INFLATE_BYTES = 512 * 1024
 
 COMPRESSED_BYTES = HEADER_BYTES + 9
 COMPRESSED = Struct("<iiB")  # originalOpcode, uncompressedSize (without a header), compressorId
-COMPRESSORS = {0: "noop", 1: "snappy", 2: "zlib", 3: "zstd"}
+_NOOP, _ZLIB = 0, 2
+COMPRESSORS = {_NOOP: "noop", 1: "snappy", _ZLIB: "zlib", 3: "zstd"}
 
 
 class Inflated(NamedTuple):
@@ -49,7 +50,10 @@ def inflate(head: bytes, length: int, request_id: int, response_to: int) -> Infl
     if opcode not in OPCODE_NAMES or opcode == OP_COMPRESSED or not 0 <= size <= MAX_MESSAGE_BYTES:
         raise ProtocolError("no message can have been compressed to this")
     compressor = COMPRESSORS.get(compressor_id, f"compressor {compressor_id}")
-    body = _inflate_body(compressor, head[COMPRESSED_BYTES:length], size, whole=len(head) >= length)
+    if compressor == "zlib":
+        body, compressor = _zlib(head[COMPRESSED_BYTES:length], min(size, INFLATE_BYTES))
+    else:
+        body = _inflate_body(compressor, head[COMPRESSED_BYTES:length], size, whole=len(head) >= length)
     inner_length = HEADER_BYTES + size
     if body is None:
         return Inflated(compressor, opcode, inner_length, None)
@@ -68,17 +72,47 @@ def _inflate_body(compressor: str, body: bytes, size: int, *, whole: bool) -> by
         return body[:bound]
     if not bound:
         return None
-    if compressor == "zlib":
-        try:
-            return zlib.decompressobj().decompress(body, bound) or None
-        except zlib.error:
-            return None
     if compressor not in ("snappy", "zstd") or _cramjam is None or not whole or bound < size:
         return None
     try:
         return _snappy(body, size) if compressor == "snappy" else _zstd(body, size)
     except _cramjam.DecompressionError:
         return None
+
+
+def _zlib(body: bytes, bound: int) -> tuple[bytes | None, str]:
+    """At most `bound` bytes of what zlib's stream holds, and by what that was compressed: `sealed` says it behind."""
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(body, bound) if bound else b""
+        if not stream.eof:
+            stream.decompress(stream.unconsumed_tail, 1)
+    except zlib.error:
+        return None, "zlib"
+    return inflated or None, COMPRESSORS.get(stream.unused_data[-1], "zlib") if stream.unused_data else "zlib"
+
+
+def sealed(head: bytes, body: bytes, *, total: int) -> bytes:
+    """The compressed message of `total` bytes that `head` begins, with `body` in the place of what was inflated of it.
+
+    It is as long as before, and inflates to just as many bytes. Whatever compressed it, zlib does now: if all of it is
+    here, zeros follow, and its last byte tells the compressor. Its header alone where that needs more room.
+    """
+    opcode, size, compressor_id = COMPRESSED.unpack_from(head, HEADER_BYTES)
+    header = head[:HEADER_BYTES] + COMPRESSED.pack(opcode, size, _ZLIB)
+    room = min(len(head), total) - COMPRESSED_BYTES
+    if compressor_id == _NOOP:
+        return head[:COMPRESSED_BYTES] + body.ljust(room, b"\0")
+    if len(head) >= total and len(body) == size:
+        packed = zlib.compress(body, 9)
+        if len(packed) < room:
+            return header + packed.ljust(room - 1, b"\0") + bytes([compressor_id])
+    else:
+        stream = zlib.compressobj(9)
+        packed = stream.compress(body) + stream.flush(zlib.Z_SYNC_FLUSH)
+        if len(packed) <= room:
+            return header + packed
+    return head[:COMPRESSED_BYTES]
 
 
 def _snappy(body: bytes, size: int) -> bytes | None:

@@ -88,4 +88,8 @@ def _joined(data: bytes, length: int, head: Head) -> tuple[bytes, tuple[tuple[in
         return data, (head.windows if missing else ())
     if len(tail) >= missing:
         return data + tail[len(tail) - missing :], ()
-    return data, (*head.windows, (length - len(tail), tail))
+    windows = head.windows
+    if windows and windows[-1][0] + len(windows[-1][1]) == length - len(tail):  # what came before it within one segment
+        tail = windows[-1][1] + tail
+        windows = windows[:-1]
+    return data, (*windows, (length - len(tail), tail))

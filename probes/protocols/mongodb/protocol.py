@@ -18,6 +18,7 @@ from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
 from probes.protocols.mongodb.identify import identify
+from probes.protocols.mongodb.masking import recordable
 from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import open_message
 from probes.protocols.mongodb.replies import read_reply
@@ -168,7 +169,7 @@ class MongoDB:
         """The reply that `head` begins. Raises ProtocolError."""
         known = request if isinstance(request, MongoRequest) else None
         plain = known is not None and known.plain
-        reply = _short_reply(head.data, head.tail) if plain else None
+        reply = _short_reply(head.data, head.tail) if plain and not head.windows else None
         if reply is not None:
             return reply
         message = open_message(head)
@@ -181,6 +182,12 @@ class MongoDB:
     def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
         """The session record's object `mongodb`; and `error`, `request`, `response`, which are no part of it."""
         return describe(session, literals=literals)
+
+    def recordable(
+        self, head: Head, message: Request | Reply | None, request: Request | None, *, literals: bool
+    ) -> Head:
+        """What may be written of a message that was parsed as `message`, or refused (None)."""
+        return recordable(head, message, request, literals=literals)
 
 
 def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
