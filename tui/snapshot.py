@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from probes.records import Session
 from probes.store.view import (
     Condition,
+    Exchange,
     Facts,
     Groups,
     Heatmap,
@@ -89,6 +90,9 @@ class FrozenView:
         found = self._view.matching(where, first)
         numbers = found.numbers[: np.searchsorted(found.numbers, self._next)]
         return Matches(numbers, min(found.oldest, self._next), min(found.next, self._next))
+
+    def exchanges(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Exchange]:
+        return self._view.exchanges(numbers)
 
     def session(self, row: Row) -> Session | None:
         return self._view.session(row)

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
 
 from probes.records import Failure, Fault, Reply, Request, Session, Times
+from probes.store.rings import ByteRingReader
 
 Getter = Callable[[Any], tuple[Any, ...]]
 
@@ -178,21 +179,66 @@ class More(NamedTuple):
 
 
 NO_MORE = More("", 0, (), (), ())
+_MAX_SHARED = 1 << 14  # that are remembered
+
+
+class DetailsReader:
+    """Details by the place where their row says they are. What many rows share is read once."""
+
+    def __init__(self, details: ByteRingReader, shared: ByteRingReader) -> None:
+        self._details, self._shared = details, shared
+        self._known: dict[tuple[int, int], Shared] = {}
+
+    def has(self, position: int, size: int) -> bool:
+        """Whether there are details, and they are still there."""
+        return size > 0 and self._details.has(position, size)
+
+    def read(self, position: int, size: int) -> tuple[Shared, Own, bytes] | None:
+        """The details there, and the heads behind them; None where there are none, or not any more."""
+        raw = self._details.read(position, size) if size else None
+        if raw is None:
+            return None
+        own, heads = Own.load(raw)
+        shared = self._known.get(own.shared)
+        if shared is None:
+            pickled = self._shared.read(*own.shared)
+            if not pickled:
+                return None
+            if len(self._known) >= _MAX_SHARED:
+                self._known.clear()
+            shared = self._known[own.shared] = Shared.loads(pickled)
+        return shared, own, heads
+
+
+def request_of(id: int, data: bytes, shared: Shared, own: Own) -> Request | None:
+    """The request, from its row's id and head and its details."""
+    if shared.request is None:
+        return None
+    bulk = (own.more or NO_MORE).request_bulk
+    request: Request = codec(shared.request).restored(id, data, shared.asked + own.asked, bulk)
+    return request
+
+
+def reply_of(id: int | None, data: bytes, shared: Shared, own: Own) -> Reply | None:
+    """The reply, likewise."""
+    if shared.reply is None:
+        return None
+    more = own.more or NO_MORE
+    reply: Reply = codec(shared.reply).restored(id, data, shared.answered + own.answered, more.reply_bulk)
+    if shared.failed is not None:
+        code, name, fault = shared.failed
+        reply.failure = Failure(code, name, more.error_text, Fault(fault))
+    return reply
 
 
 def restore(session: Session, shared: Shared, own: Own) -> Session:
     """`session`, which was made from a row alone but for its heads, with all that is known of it."""
     request, reply = session.request, session.reply
     more = own.more or NO_MORE
-    if request is not None and shared.request is not None:
-        its = codec(shared.request)
-        request = its.restored(request.id, request.data, shared.asked + own.asked, more.request_bulk)
-    if reply is not None and shared.reply is not None:
-        its = codec(shared.reply)
-        reply = its.restored(reply.id, reply.data, shared.answered + own.answered, more.reply_bulk)
-        if shared.failed is not None:
-            code, name, fault = shared.failed
-            reply.failure = Failure(code, name, more.error_text, Fault(fault))
+    if request is not None:
+        request = request_of(request.id, request.data, shared, own) or request
+    if reply is not None:
+        reply = reply_of(reply.id, reply.data, shared, own) or reply
     client = session.client
     if client is not None:
         client = replace(client, id=more.client, namespace=shared.namespace)

@@ -10,17 +10,23 @@ import numpy as np
 
 from probes.records import UNKNOWN_ADDRESS, Address, Connection, Reply, Request, Session, Side, Times
 from probes.store.columns import asks_for, mask
-from probes.store.details import Own, Shared, restore
+from probes.store.details import DetailsReader, reply_of, request_of, restore
 from probes.store.kinds import TARGETS_SEPARATOR, error_of, process_of
 from probes.store.layout import NO_VERSION, ROW, SIDES, STATUSES, At, Flag, Layout, Records, records
 from probes.store.names import NamesReader
 from probes.store.rings import ByteRingReader, settle
 from probes.store.shapes import UNREAD, Shapes, shaped
 from probes.store.tally import Numbers
-from probes.store.view import Condition, Row, Span
+from probes.store.view import Condition, Exchange, Row, Span
 
 _GROUPS_BUDGET_S, _MATCHING_BUDGET_S = 0.1, 0.5  # for reading shapes: once a second, and once a filter
 _CHUNK = 1 << 13  # rows that are looked at at once: they stay in the processor's cache
+
+_OF_EXCHANGE = (
+    *("status", "flags", "request_first", "request_last", "reply_last"),
+    *("request_id", "reply_id", "details", "details_bytes", "request_head"),
+)
+_HAS_REPLY_ID = int(Flag.HAS_REPLY_ID)
 
 Fields = dict[str, Any]
 
@@ -32,9 +38,11 @@ class LogReader:
         self._header = header
         self._names = names
         self._rows = records(memory, ROW, *layout.rows)
-        self._details = ByteRingReader(memory, header, layout.details, At.DETAILS_NEXT)
-        self._shared = ByteRingReader(memory, header, layout.shared, At.SHARED_NEXT)
-        self._shapes = Shapes(self._details, self._shared, names, len(self._rows))
+        self._details = DetailsReader(
+            ByteRingReader(memory, header, layout.details, At.DETAILS_NEXT),
+            ByteRingReader(memory, header, layout.shared, At.SHARED_NEXT),
+        )
+        self._shapes = Shapes(self._details, names, len(self._rows))
 
     @property
     def bound(self) -> int:
@@ -157,21 +165,33 @@ class LogReader:
             server_process=process_of(text("process", fields["server_process"])),
             connection=fields["connection"],
             seen_from=SIDES[fields["side"]],
-            has_heads=fields["details_bytes"] > 0 and self._details.has(fields["details"], fields["details_bytes"]),
+            has_heads=self._details.has(fields["details"], fields["details_bytes"]),
         )
 
     def session(self, fields: Fields) -> Session:
         """All that is known of the session behind a row."""
-        own = shared = None
-        heads = b""
-        size = fields["details_bytes"]
-        raw = self._details.read(fields["details"], size) if size else None
-        if raw is not None:
-            own, heads = Own.load(raw)
-            pickled = self._shared.read(*own.shared)
-            shared = Shared.loads(pickled) if pickled else None
-        session = self._plain_session(fields, heads)
-        return session if own is None or shared is None else restore(session, shared, own)
+        read = self._details.read(fields["details"], fields["details_bytes"])
+        if read is None:
+            return self._plain_session(fields, b"")
+        shared, own, heads = read
+        return restore(self._plain_session(fields, heads), shared, own)
+
+    def exchanges(self, numbers: Numbers) -> Iterator[Exchange]:
+        """The messages of these rows, without those that are gone."""
+        numbers = numbers[(numbers >= self.oldest) & (numbers < self.next)]
+        copied = self._rows[numbers % self.bound]
+        settle()
+        kept = numbers >= self.oldest
+        columns = (copied[name][kept].tolist() for name in _OF_EXCHANGE)
+        for number, status, flags, begun, sent, ended, id, reply_id, place, size, head in zip(
+            numbers[kept].tolist(), *columns, strict=True
+        ):
+            read = self._details.read(place, size)
+            if read is not None:
+                shared, own, heads = read
+                request = request_of(id, heads[:head], shared, own)
+                reply = reply_of(reply_id if flags & _HAS_REPLY_ID else None, heads[head:], shared, own)
+                yield Exchange(number, STATUSES[status], begun, ended or sent, request, reply)
 
     def heads_since(self) -> int:
         """The number of the oldest row that has its heads, else of the next one."""

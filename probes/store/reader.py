@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from probes.store.sums import Slot, Sums, SumsReader
 from probes.store.tally import BANDS_NS
 from probes.store.view import (
     Condition,
+    Exchange,
     Facts,
     Groups,
     Heatmap,
@@ -170,6 +171,9 @@ class Reader:
             if self._log.row(-1, fields).key == row.key:
                 return self._log.session(fields)
         return None
+
+    def exchanges(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Exchange]:
+        return self._log.exchanges(np.asarray(numbers, np.int64))
 
     def _groups(self, by: Sequence[str], window: Window, where: Sequence[Condition]) -> Groups:
         waiting = self._fitting(self._waiting()[2], where, by)

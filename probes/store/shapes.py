@@ -10,11 +10,9 @@ import time
 
 import numpy as np
 
-from probes.records import Request
-from probes.store.details import Own, Shared
+from probes.store.details import DetailsReader
 from probes.store.layout import ROW, Records
 from probes.store.names import NamesReader
-from probes.store.rings import ByteRingReader
 from probes.store.tally import Numbers
 from probes.store.view import OTHER, UNKNOWN
 
@@ -25,20 +23,18 @@ TABLE = "shape"
 UNREAD, _GONE, _OTHER = 0, 1, 2  # numbers of shapes that are none
 _MAX_SHAPES = 4096
 _BLOCK = 256  # rows between two looks at the clock
-_MAX_CLASSES = 1 << 16
 
 
 class Shapes:
     """What was read of a log of `bound` rows. `names` comes to know the shapes' texts by their numbers."""
 
-    def __init__(self, details: ByteRingReader, shared: ByteRingReader, names: NamesReader, bound: int) -> None:
-        self._details, self._shared = details, shared
+    def __init__(self, details: DetailsReader, names: NamesReader, bound: int) -> None:
+        self._details = details
         self._texts = [UNKNOWN, UNKNOWN, OTHER]
         names.add(TABLE, self._texts)
         self._number_of = {OTHER: _OTHER}
         self._read = np.zeros(bound, np.uint16)  # by row
         self._next = 0  # rows from this one on have not been seen
-        self._classes: dict[tuple[int, int], type[Request] | None] = {}
 
     def of(self, numbers: Numbers, rows: Records, next_row: int, budget_s: float) -> Records:
         """Copies of rows, by their numbers, with their shapes; `next_row` is the number after the log's last row."""
@@ -70,12 +66,11 @@ class Shapes:
         self._next = max(self._next, next_row)
 
     def _number(self, position: int, size: int, head_size: int) -> int:
-        raw = self._details.read(position, size) if size else None
-        if raw is None:
+        read = self._details.read(position, size)
+        if read is None:
             return _GONE
-        own, heads = Own.load(raw)
-        request_class = self._class_of(own.shared)
-        text = "" if request_class is None else request_class.shape_of(heads[:head_size])
+        shared, _, heads = read
+        text = "" if shared.request is None else shared.request.shape_of(heads[:head_size])
         number = self._number_of.get(text)
         if number is None:
             if len(self._texts) >= _MAX_SHAPES:
@@ -83,14 +78,6 @@ class Shapes:
             number = self._number_of[text] = len(self._texts)
             self._texts.append(text)
         return number
-
-    def _class_of(self, place: tuple[int, int]) -> type[Request] | None:
-        if place not in self._classes:
-            if len(self._classes) >= _MAX_CLASSES:
-                self._classes.clear()
-            pickled = self._shared.read(*place)
-            self._classes[place] = Shared.loads(pickled).request if pickled else None
-        return self._classes[place]
 
 
 def shaped(rows: Records, numbers: object) -> Records:

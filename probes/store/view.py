@@ -7,7 +7,7 @@ as it was captured: whoever shows it escapes it (`probes.outputs.escape.printabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.filters import Term
-from probes.records import Address, Fault, Process, Session, Side, Status
+from probes.records import Address, Fault, Process, Reply, Request, Session, Side, Status
 
 KeyValue: TypeAlias = str | int | Process | None
 Key: TypeAlias = tuple[KeyValue, ...]
@@ -222,6 +222,17 @@ class Row:
         return self.connection, self.request_id, self.start_ns
 
 
+class Exchange(NamedTuple):
+    """The two messages of a row, and what following the life of something takes beside them."""
+
+    number: int
+    status: Status
+    start_ns: int  # first byte of the request
+    end_ns: int  # last byte of the reply, else of the request
+    request: Request | None
+    reply: Reply | None
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The log's rows `oldest` to before `next` are kept. Numbers only grow; `since_ns` is when the oldest ended."""
@@ -366,6 +377,12 @@ class View(Protocol):
 
     def matching(self, where: Sequence[Condition], first: int = 0) -> Matches:
         """Which rows from number `first` on fit. To follow the log, ask again from the last answer's `next` on."""
+
+    def exchanges(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Exchange]:
+        """The messages of the rows with these numbers, without those that are gone: several times as fast as `session`.
+
+        To be read at once, before the store gives up more rows.
+        """
 
     def session(self, row: Row) -> Session | None:
         """The whole session of a row or a request in flight, for `WireProtocol.record`; None where it is gone.

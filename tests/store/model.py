@@ -6,7 +6,7 @@ What the shared memory answers is compared with it. Nothing is bounded here, so 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -21,6 +21,7 @@ from probes.store.view import (
     LOG_FIELDS,
     NO_VALUES,
     Condition,
+    Exchange,
     Facts,
     Group,
     Groups,
@@ -141,6 +142,11 @@ class Model:
         fits = predicate(where)
         numbers = [number for number in range(first, len(self.log)) if fits(self.log[number])]
         return Matches(np.array(numbers, np.int64), 0, len(self.log))
+
+    def exchanges(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Exchange]:
+        for number in (int(each) for each in numbers):
+            its = self.log[number]
+            yield Exchange(number, its.status, its.times.request_first, end_ns(its), its.request, its.reply)
 
     def session(self, row: Row) -> Session | None:
         if row.number >= 0:

@@ -4,13 +4,17 @@ import struct
 import sys
 import time
 import zlib
+from random import Random
+from string import ascii_letters
 from typing import Any
 
 import pytest
 from bson import Int64
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from probes.protocols.interface import ProtocolError
-from probes.protocols.mongodb import MongoDB, compression
+from probes.protocols.mongodb import MongoDB, compression, snappy
 from probes.protocols.mongodb.messages import MongoRequest
 from probes.records import Verdict
 from tests.unit.mongodb_messages import (
@@ -92,7 +96,83 @@ class TestWhole:
             assert request.truncated or request.target  # the last bytes may be of no account
             assert request.compressor in ("", name)
             if request.operation == "compressed":
-                assert request.data == data[:16]
+                assert request.data == data[: 25 if cut >= 25 else 16]
+
+
+def incompressible(size: int) -> str:
+    """Text that no compressor makes much shorter, the same each time."""
+    random = Random(1)
+    return "".join(random.choice(ascii_letters) for _ in range(size))
+
+
+class TestPrefixes:
+    """Of a cut message: whatever can be told is what was sent."""
+
+    DOCUMENTS = tuple({"_id": n, "text": incompressible(n % 90), "same": "abc" * (n % 50)} for n in range(3000))
+    INNER = op_msg(kind0({"insert": "orders", "$db": "shop"}), kind1("documents", DOCUMENTS))
+
+    @pytest.mark.parametrize("name", ["zlib", "snappy", "zstd"])
+    @pytest.mark.parametrize("inner", [INNER, INNER[:16] + bytes(300_000), INNER[:70], FIND])
+    def test_it_is_a_prefix(self, name: str, inner: bytes) -> None:
+        sent = squeeze(name, inner)
+        compressor = {"snappy": 1, "zlib": 2, "zstd": 3}[name]
+        told = 0
+        for cut in [*range(25, 200), *range(200, len(sent), 1 + len(sent) // 40), len(sent)]:
+            found = compression.inflate(sent[:cut], len(sent), 1, 0)
+            assert (found.compressor, found.length) == (name, len(inner))
+            if found.data is not None:
+                assert inner[16:].startswith(found.data[16:])
+                assert len(found.data) <= compression.INFLATE_BYTES + 16
+                told += 1
+        assert told
+        assert compression.COMPRESSORS[compressor] == name
+
+    @pytest.mark.parametrize(("name", "cut"), [("zlib", 1000), ("snappy", 1000), ("zstd", 200_000)])
+    def test_the_command_is_seen(self, name: str, cut: int) -> None:
+        request = request_of(head(squeeze(name, self.INNER), cut))
+        assert (request.operation, request.target, request.truncated) == ("insert", "shop.orders", False)
+        assert request.shape == "insert orders {_id: num, same: str, text: str}"
+
+    def test_a_zstd_block_that_is_not_whole_gives_nothing(self) -> None:
+        request = request_of(head(squeeze("zstd", self.INNER), 1000))
+        assert (request.operation, request.compressor, request.truncated) == ("compressed", "zstd", True)
+
+    @given(st.binary(max_size=600), st.integers(0, 600))
+    @example(b"ab" * 300, 20)
+    def test_snappy(self, data: bytes, cut: int) -> None:
+        cramjam = pytest.importorskip("cramjam")
+        sent = bytes(cramjam.snappy.compress_raw(data))
+        assert (snappy.prefix(sent, len(data)) or b"") == data
+        assert data.startswith(snappy.prefix(sent[:cut], len(data)) or b"")
+
+    @given(st.binary(max_size=300), st.integers(0, 100_000))
+    def test_any_bytes(self, data: bytes, size: int) -> None:
+        for compressor in (1, 2, 3):
+            body = struct.pack("<iiB", 2013, size, compressor)
+            for payload in (data, b"\x28\xb5\x2f\xfd" + data, snappy_length(size) + data):
+                sent = struct.pack("<iiii", 25 + 10_000, 1, 0, 2012) + body + payload
+                found = compression.inflate(sent, len(sent) + 9000, 1, 0)
+                assert found.data is None or len(found.data) <= 16 + min(size, compression.INFLATE_BYTES)
+
+
+def snappy_length(size: int) -> bytes:
+    length = b""
+    while size >= 0x80:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return length + bytes([size])
+
+
+def test_the_sizes_are_told() -> None:
+    data = squeeze("zlib", FIND)
+    request = request_of(data)
+    reply = reply_of(squeeze("zlib", FAILED), request)
+    record = record_of(request, reply)
+    assert record["request_uncompressed_bytes"] == len(FIND)
+    assert record["response_uncompressed_bytes"] == len(FAILED)
+    assert "request_uncompressed_bytes" not in record_of(request_of(FIND))
+    unread = request_of(compressed(FIND, 3, b"no zstd frame"))
+    assert record_of(unread)["request_uncompressed_bytes"] == len(FIND)
 
 
 @pytest.mark.parametrize("name", ["noop", "zlib"])
@@ -107,12 +187,12 @@ def test_without_the_optional_library(monkeypatch: pytest.MonkeyPatch) -> None:
     data = {name: squeeze(name, FIND) for name in COMPRESSORS}
     monkeypatch.setitem(sys.modules, "cramjam", None)
     monkeypatch.setattr(compression, "_cramjam", compression._import_cramjam())
-    for name in ("snappy", "zstd"):
-        request = request_of(data[name])
-        assert (request.operation, request.compressor, request.truncated) == ("compressed", name, True)
-        assert (request.opcode, request.data) == (2013, data[name][:16])
-        assert record_of(request, literals=True)["opcode_name"] == "OP_MSG"
-    assert request_of(data["zlib"]).operation == "find"
+    request = request_of(data["zstd"])
+    assert (request.operation, request.compressor, request.truncated) == ("compressed", "zstd", True)
+    assert (request.opcode, request.data) == (2013, data["zstd"][:25])
+    assert record_of(request, literals=True)["opcode_name"] == "OP_MSG"
+    for name in ("snappy", "zlib"):
+        assert request_of(data[name]).operation == "find"
 
 
 def test_a_compressor_that_is_not_known() -> None:
@@ -125,7 +205,7 @@ def test_a_compressor_that_is_not_known() -> None:
 def test_a_reply_that_cannot_be_inflated_is_unknown_but_there() -> None:
     data = compressed(FAILED, 3, b"no zstd frame at all")
     reply = reply_of(data, request_of(FIND))
-    assert (reply.failure, reply.truncated, reply.data) == (None, True, data[:16])
+    assert (reply.failure, reply.truncated, reply.data) == (None, True, data[:25])
 
 
 @pytest.mark.parametrize("compressor", [1, 2, 3])

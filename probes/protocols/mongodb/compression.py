@@ -1,7 +1,8 @@
 """OP_COMPRESSED: the message inside, as far as it can be inflated (MongoDB's "Wire Compression" specification).
 
-In: the head of such a message. Out: the head of the same message as it would have gone uncompressed. zlib inflates what
-is there of a cut one; snappy and zstd need the optional `cramjam`, and nothing of them is inflated that was cut.
+In: the head of such a message. Out: the head of the same message as it would have gone uncompressed. Of a cut one zlib
+and snappy give what is there, zstd its whole blocks. zstd needs the optional `cramjam`; without it snappy gives the
+first bytes only.
 """
 
 from __future__ import annotations
@@ -12,15 +13,28 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from probes.protocols.interface import ProtocolError
+from probes.protocols.mongodb import snappy, zstd
 from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, MAX_MESSAGE_BYTES, OP_COMPRESSED, OPCODE_NAMES
 
-INFLATE_BYTES = 512 * 1024
+INFLATE_BYTES = 256 * 1024
 """No more than this is inflated of one message: captured bytes must not choose how much memory they take."""
 
 COMPRESSED_BYTES = HEADER_BYTES + 9
 COMPRESSED = Struct("<iiB")  # originalOpcode, uncompressedSize (without a header), compressorId
 _NOOP, _ZLIB = 0, 2
 COMPRESSORS = {_NOOP: "noop", 1: "snappy", _ZLIB: "zlib", 3: "zstd"}
+
+
+def compressed_sizes(data: bytes) -> tuple[int, int] | None:
+    """Length of the whole message that `data` begins as it was sent, and as it would have gone uncompressed.
+
+    None where it was not compressed, or that is not to be seen.
+    """
+    if len(data) < COMPRESSED_BYTES:
+        return None
+    length, _, _, opcode = HEADER.unpack_from(data)
+    _, size, _ = COMPRESSED.unpack_from(data, HEADER_BYTES)
+    return (length, HEADER_BYTES + size) if opcode == OP_COMPRESSED else None
 
 
 class Inflated(NamedTuple):
@@ -40,6 +54,7 @@ def _import_cramjam() -> Any:
 
 
 _cramjam = _import_cramjam()
+_UNREADABLE: tuple[type[Exception], ...] = () if _cramjam is None else (_cramjam.DecompressionError,)
 
 
 def inflate(head: bytes, length: int, request_id: int, response_to: int) -> Inflated:
@@ -72,12 +87,15 @@ def _inflate_body(compressor: str, body: bytes, size: int, *, whole: bool) -> by
         return body[:bound]
     if not bound:
         return None
-    if compressor not in ("snappy", "zstd") or _cramjam is None or not whole or bound < size:
-        return None
     try:
-        return _snappy(body, size) if compressor == "snappy" else _zstd(body, size)
-    except _cramjam.DecompressionError:
-        return None
+        if compressor == "snappy":
+            inflated = _snappy(body, size) if whole and size == bound else None
+            return snappy.prefix(body, size) if inflated is None else inflated
+        if compressor == "zstd" and _cramjam is not None:
+            return _zstd(body, size) if whole and size == bound else _zstd_prefix(body, bound)
+    except _UNREADABLE:
+        pass
+    return None
 
 
 def _zlib(body: bytes, bound: int) -> tuple[bytes | None, str]:
@@ -117,7 +135,7 @@ def sealed(head: bytes, body: bytes, *, total: int) -> bytes:
 
 def _snappy(body: bytes, size: int) -> bytes | None:
     """Snappy's block format, which begins with the length of what it holds."""
-    if _cramjam.snappy.decompress_raw_len(body) != size:
+    if _cramjam is None or _cramjam.snappy.decompress_raw_len(body) != size:
         return None
     return bytes(_cramjam.snappy.decompress_raw(body))
 
@@ -126,3 +144,13 @@ def _zstd(body: bytes, size: int) -> bytes | None:
     """A zstd frame, which may claim any length: only `size` bytes are set aside for it."""
     inflated = bytearray(size)
     return bytes(inflated) if _cramjam.zstd.decompress_into(body, inflated) == size else None
+
+
+def _zstd_prefix(body: bytes, bound: int) -> bytes | None:
+    """The whole blocks of a frame that was cut, or that holds more than `bound` bytes."""
+    frame = zstd.whole_blocks(body, most=INFLATE_BYTES // zstd.MAX_BLOCK_BYTES)
+    if frame is None:
+        return None
+    inflated = bytearray(INFLATE_BYTES)
+    length = _cramjam.zstd.decompress_into(frame, inflated)
+    return bytes(inflated[: min(length, bound)]) or None

@@ -8,7 +8,7 @@ none of them are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.commands import SECRET_COLLECTIONS, SECRET_COMMANDS, Command, Role
@@ -22,6 +22,7 @@ _SECRET_KEYS = frozenset(
 # What the server itself stores of users: never anybody's data.
 _STORED_KEYS = frozenset({b"credentials", b"storedkey", b"serverkey"})
 _MAX_DEPTH = 32
+_MAX_ELEMENTS = 2048  # and documents
 
 SPECULATIVE = b"speculativeAuthenticate\0"
 """The key under which a hello, or its reply, carries the first step of an authentication."""
@@ -63,26 +64,32 @@ def redact(data: bytes, documents: Iterable[Document], *, within: bool = False) 
     The documents are those of a command with credentials, or of one that may have such a command `within` it.
     """
     clean = bytearray(data)
+    left = iter(range(_MAX_ELEMENTS))
     try:
         for document in documents:
             keys = _STORED_KEYS if within else _SECRET_KEYS
-            _overwrite(clean, document._replace(rest=None), keys, secret=False, depth=0)
+            _overwrite(clean, document._replace(rest=None), keys, secret=False, depth=0, left=left)
     except ProtocolError:
         return data[:HEADER_BYTES]
     return bytes(clean)
 
 
-def _overwrite(clean: bytearray, document: Document, keys: frozenset[bytes], *, secret: bool, depth: int) -> None:
+def _overwrite(
+    clean: bytearray, document: Document, keys: frozenset[bytes], *, secret: bool, depth: int, left: Iterator[int]
+) -> None:
+    """`left` has an item for each element that may still be looked at, of all documents."""
     if depth > _MAX_DEPTH:
         raise ProtocolError("nested too deep")
-    parts = [(element, element.key.lower()) for element in elements(document)]
+    parts = [(element, element.key.lower()) for element, _ in zip(elements(document), left, strict=False)]
+    if next(left, None) is None:
+        raise ProtocolError("too much to look at")
     if any(key in SECRET_COMMANDS for _, key in parts):
         keys = _SECRET_KEYS
     for element, key in parts:
         hidden = secret or key in keys
         nested = document.nested(element)
         if nested is not None:
-            _overwrite(clean, nested, keys, secret=hidden, depth=depth + 1)
+            _overwrite(clean, nested, keys, secret=hidden, depth=depth + 1, left=left)
         elif hidden:
             _blank(clean, element)
 

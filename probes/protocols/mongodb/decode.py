@@ -6,7 +6,9 @@ Of a document that was cut, or that BSON's decoder refuses, every element is giv
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import bson
@@ -46,6 +48,8 @@ _CODEC = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 _MAX_DEPTH = 64
+_MAX_DOCUMENTS = 128
+_MAX_BYTES = 16 * 1024  # of one document
 
 Decoded = tuple[dict[str, Any], bool]
 """A value for JSON, and whether it is all that was sent."""
@@ -96,9 +100,9 @@ def _op_msg(message: Message) -> Decoded | None:
     value, complete = decode(sections.body)
     for sequence in sections.sequences:
         documents = documents_from(message.data[: sequence.stop], sequence.start, sequence.end)
-        decoded = [decode(document) for document in documents]
-        value[sequence.identifier.decode("utf-8", "replace")] = [item for item, _ in decoded]
-        complete = complete and all(whole for _, whole in decoded)
+        decoded, whole = _decoded(documents)
+        value[sequence.identifier.decode("utf-8", "replace")] = decoded
+        complete = complete and whole
     return value, complete and message.whole
 
 
@@ -127,12 +131,20 @@ def _on_namespace(message: Message, *, command: bool) -> Decoded | None:
 
 def _all(message: Message, at: int) -> Decoded:
     """The documents from `at` to the message's end."""
-    decoded = [decode(document) for document in documents_from(message.data, at, message.length)]
-    return {"documents": [item for item, _ in decoded]}, message.whole and all(whole for _, whole in decoded)
+    decoded, complete = _decoded(documents_from(message.data, at, message.length))
+    return {"documents": decoded}, message.whole and complete
+
+
+def _decoded(documents: Iterator[Document]) -> tuple[list[dict[str, Any]], bool]:
+    """The first of these documents, and whether they are all there, and complete."""
+    decoded = [decode(document) for document in islice(documents, _MAX_DOCUMENTS)]
+    return [item for item, _ in decoded], all(whole for _, whole in decoded) and next(documents, None) is None
 
 
 def decode(document: Document) -> Decoded:
-    """`document` as Extended JSON, and whether it is complete."""
+    """`document` as Extended JSON, and whether it is complete. Of a large one the first bytes."""
+    if document.end - document.start > _MAX_BYTES:
+        document = document._replace(stop=min(document.stop, document.start + _MAX_BYTES), rest=None)
     if document.whole:
         try:
             return _to_json(bson.decode(document.data[document.start - 4 : document.end + 1], _CODEC)), True

@@ -8,6 +8,7 @@ from typing import Any
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.checksums import is_intact
 from probes.protocols.mongodb.commands import Role
+from probes.protocols.mongodb.compression import compressed_sizes
 from probes.protocols.mongodb.decode import decode_reply, decode_request
 from probes.protocols.mongodb.documents import Document, elements, find_fields
 from probes.protocols.mongodb.errors import code_name
@@ -20,6 +21,7 @@ from probes.protocols.mongodb.replies import (
     OP_REPLY_HEADER,
     answer_document,
     answers_command,
+    batch_of,
     cursor_id,
 )
 from probes.protocols.mongodb.wire import (
@@ -58,6 +60,10 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
     if request is not None and request.cursor_id is not None:
         record["cursor_id"] = str(request.cursor_id)
     record["compressor"] = (request.compressor if request else "") or (reply.compressor if reply else "")
+    for name, part in (("request_uncompressed_bytes", request), ("response_uncompressed_bytes", reply)):
+        sizes = compressed_sizes(part.data) if part is not None and part.compressor else None
+        if sizes is not None:
+            record[name] = sizes[1]
     if request is not None:
         record |= options_of(request.data, literals=literals)
         record["request_flags"] = flag_names(request.opcode, request.flags)
@@ -117,7 +123,9 @@ def _result(reply: MongoReply, request: MongoRequest | None) -> dict[str, Any]:
         if n is not None:
             result["n"] = n
         opened = document.nested(fields.get(b"cursor"))
-        result |= _batch(opened)
+        batch = batch_of(opened) if opened is not None else None
+        if batch is not None:
+            result["nreturned" if batch.exact else "nreturned_at_least"] = batch.documents
         cursor = cursor_id(opened) if cursor is None else cursor
     elif message is not None and _counts_documents(reply, request) and len(message.data) >= OP_REPLY_DOCUMENTS_AT:
         result["nreturned"] = OP_REPLY_HEADER.unpack_from(message.data, HEADER_BYTES)[3]
@@ -129,22 +137,6 @@ def _result(reply: MongoReply, request: MongoRequest | None) -> dict[str, Any]:
 def _counts_documents(reply: MongoReply, request: MongoRequest | None) -> bool:
     """Whether numberReturned counts what was asked for, not the one answer of a command."""
     return reply.opcode == OP_REPLY and request is not None and not answers_command(request)
-
-
-def _batch(cursor: Document | None) -> dict[str, int]:
-    """How many documents a cursor's batch has; of a cut one how many are there in full."""
-    if cursor is None:
-        return {}
-    for element in find_fields(cursor, {b"firstBatch", b"nextBatch"}).values():
-        batch = cursor.nested(element)
-        if batch is not None:
-            count = 0
-            try:
-                count = sum(item.whole for item in elements(batch))
-            except ProtocolError:
-                return {}
-            return {"nreturned" if batch.whole else "nreturned_at_least": count}
-    return {}
 
 
 def _errors(reply: MongoReply, request: MongoRequest | None) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ DB_POINTER, CODE, SYMBOL, CODE_WITH_SCOPE = 0x0C, 0x0D, 0x0E, 0x0F
 INT32_TYPE, TIMESTAMP, INT64_TYPE, DECIMAL128, MAX_KEY, MIN_KEY = 0x10, 0x11, 0x12, 0x13, 0x7F, 0xFF
 
 MIN_DOCUMENT_BYTES = 5  # its length and its closing zero
+MAX_FIELDS = 1024  # of a document that are looked at: no command and no answer has as many
 _DOUBLE = Struct("<d")
 
 _FIXED_BYTES = {
@@ -287,12 +288,15 @@ def find_fields(document: Document, keys: Collection[bytes]) -> Fields:
     found.complete = document.stop == document.end
     found.first = None
     try:
-        for fields in _walk(document):
-            if found.first is None:
+        for number, fields in enumerate(_walk(document)):
+            if not number:
                 found.first = Element(*fields)
             key = fields[1]
             if key in keys and key not in found:
                 found[key] = Element(*fields)
+            if number == MAX_FIELDS:
+                found.complete = False
+                break
     except ProtocolError:
         found.complete = False
     return found

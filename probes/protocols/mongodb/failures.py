@@ -7,6 +7,7 @@ visible of a cut document; a code that was cut away is 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
@@ -25,6 +26,9 @@ from probes.records import Failure
 
 FIELDS = frozenset({b"ok", b"errmsg", b"code", b"codeName", b"writeErrors", b"writeConcernError"})
 FIELDS_ELSEWHERE = frozenset({b"err", b"nErrors", b"cursor"})
+
+
+_MAX_ERRORS = 1024  # of one reply
 
 
 class WriteError(NamedTuple):
@@ -107,7 +111,7 @@ def _entries(document: Document, element: Element | None, index: bytes, *, faile
     if array is None:
         return
     try:
-        for item in elements(array):
+        for item in islice(elements(array), _MAX_ERRORS):
             entry = array.nested(item)
             if entry is None:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
-from probes.protocols.mongodb.compression import inflate
+from probes.protocols.mongodb.compression import COMPRESSED_BYTES, inflate
 from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, MAX_MESSAGE_BYTES, OP_COMPRESSED, OPCODE_NAMES
 from probes.records import Head
 
@@ -30,6 +30,11 @@ class Message(NamedTuple):
     @property
     def whole(self) -> bool:
         return len(self.data) == self.length
+
+    @property
+    def bare(self) -> bytes:
+        """What of it can be kept whatever is in it: its header, and that of its compression."""
+        return self.captured[: COMPRESSED_BYTES if self.compressor else HEADER_BYTES]
 
     def rest(self, base: int) -> tuple[int, bytes] | None:
         """The window that reaches the message's end, and its offset from `base`."""

@@ -21,7 +21,7 @@ from probes.protocols.mongodb.identify import identify
 from probes.protocols.mongodb.masking import recordable
 from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import open_message
-from probes.protocols.mongodb.replies import read_reply
+from probes.protocols.mongodb.replies import cursor_id_behind_batch, read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
 from probes.protocols.mongodb.wire import (
@@ -63,13 +63,12 @@ _LONG_WAY_WORDS = {
 }
 
 _ok_match = re.compile(rb"(?s)" + SHORT_ELEMENT + rb"*?\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f").match
-_cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
 _CURSOR = b"\x03cursor\x00"
 _CURSOR_AT = _ELEMENTS_AT + len(_CURSOR)
 _WRITE_ERRORS = b"\x04writeErrors\x00"
 _WRITE_CONCERN_ERROR = b"\x03writeConcernError\x00"
-_ID = b"\x12id\x00"
 
+_SHORT_BYTES = 16 * 1024  # what is longer, but for a cursor's batch, is not of the usual kind
 _MAX_COMMANDS = 4096
 
 
@@ -108,7 +107,7 @@ class MongoDB:
         try:
             length, id, _, opcode, flags, kind, size = _unpack(data)
             end = size + _DOCUMENT_AT
-            if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or end > len(data):
+            if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or end > len(data) or size > _SHORT_BYTES:
                 return None
             if end != length and (data[end] != SEQUENCE or end + 1 + _int32(data, end + 1)[0] != length):
                 return None  # there is more than one document sequence
@@ -211,8 +210,10 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         at -= base
         if (at < 0 and visible) or base <= len(data):
             return None
-        cursor_id = _cursor_id(data, visible, base)
+        cursor_id = cursor_id_behind_batch(data, visible, base)
         length -= base
+    if length - at > _SHORT_BYTES:
+        return None
     if visible and _ok_match(visible, at, length - 1) is None:
         return None
     if _WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible or STORED_CREDENTIAL in data:
@@ -225,17 +226,6 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         flags=flags,
         cursor_id=cursor_id,
     )
-
-
-def _cursor_id(data: bytes, tail: bytes, base: int) -> int | None:
-    """The id of the cursor with which the cut reply `data` begins: behind its batch, in `tail` at offset `base`."""
-    match = _cursor_match(data, _ELEMENTS_AT)
-    if match is None or match.end() + 4 > len(data):
-        return None
-    at = match.end() + int(_int32(data, match.end())[0]) - base
-    if at < 0 or not tail.startswith(_ID, at):
-        return None
-    return int.from_bytes(tail[at + len(_ID) : at + len(_ID) + 8], "little", signed=True)
 
 
 def _string(value: bytes | None) -> str | None:

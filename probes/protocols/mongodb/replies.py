@@ -7,7 +7,10 @@ shows neither `ok` nor an error is a success, and truncated. Raises ProtocolErro
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from struct import Struct
+from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.commands import Role
@@ -17,17 +20,19 @@ from probes.protocols.mongodb.documents import (
     INT64_TYPE,
     Document,
     documents_from,
+    elements,
     find_fields,
 )
 from probes.protocols.mongodb.errors import CURSOR_NOT_FOUND_CODE, failure_of
 from probes.protocols.mongodb.failures import FIELDS, read_failure, read_failure_elsewhere, read_ok, status_of
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message
-from probes.protocols.mongodb.sections import read_sections
+from probes.protocols.mongodb.sections import SECTIONS_AT, read_sections
 from probes.protocols.mongodb.wire import (
     CURSOR_NOT_FOUND,
     EXHAUST,
     HEADER_BYTES,
+    INT32,
     MORE_TO_COME,
     OP_COMMAND,
     OP_COMMANDREPLY,
@@ -47,7 +52,7 @@ def read_reply(message: Message, request: MongoRequest | None, waiting: WaitingC
     """The reply that `message` is. Raises ProtocolError."""
     reply = MongoReply(
         message.id,
-        message.data[:HEADER_BYTES],
+        message.bare,
         truncated=True,
         opcode=message.opcode,
         compressor=message.compressor,
@@ -65,8 +70,8 @@ def read_reply(message: Message, request: MongoRequest | None, waiting: WaitingC
     if message.compressor:
         # Compressed bytes cannot be overwritten in part.
         clean = reply.data == message.data and (request is None or request.command.role is not Role.SECRET)
-        reply.data = message.captured if clean else message.captured[:HEADER_BYTES]
-    if len(reply.data) == HEADER_BYTES:
+        reply.data = message.captured if clean else message.bare
+    if reply.data == message.bare:
         reply.truncated = True  # what the record would read from it is not there
     if request is not None:
         _remember(request, reply, waiting)
@@ -109,7 +114,7 @@ def _op_reply(reply: MongoReply, message: Message, request: MongoRequest | None)
     if len(data) < OP_REPLY_DOCUMENTS_AT:
         return
     reply.flags, reply.cursor_id, _, _ = OP_REPLY_HEADER.unpack_from(data, HEADER_BYTES)
-    documents = list(documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length))
+    documents = list(islice(documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length), 1))
     command = request is not None and answers_command(request)
     reply.truncated = command and not documents
     if reply.flags & CURSOR_NOT_FOUND:
@@ -123,7 +128,9 @@ def _op_reply(reply: MongoReply, message: Message, request: MongoRequest | None)
         reply.cursor_id = cursor_id if reply.cursor_id is None else reply.cursor_id
     if request is not None and request.opcode == OP_QUERY and request.flags & EXHAUST:
         reply.continues = reply.failure is None and reply.cursor_id != 0
-    reply.data = redact(data, documents) if _secret(request, data) else data
+    if _secret(request, data):
+        data = redact(data, documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length))
+    reply.data = data
 
 
 def _query_failure(documents: list[Document]) -> tuple[Failure, bool]:
@@ -169,6 +176,48 @@ def _read_command_reply(reply: MongoReply, document: Document, request: MongoReq
     if reply.failure is None and request is not None and request.command.role is Role.ERRORS_ELSEWHERE:
         reply.failure = read_failure_elsewhere(document)
     reply.cursor_id = cursor_id(document.nested(fields.get(b"cursor")))
+
+
+_cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
+_CURSOR_AT = SECTIONS_AT + 1 + INT32.size
+_ID = b"\x12id\x00"
+
+
+def cursor_id_behind_batch(data: bytes, rest: bytes, base: int) -> int | None:
+    """The id of the cursor with which the reply `data` begins: behind its batch, in `rest` at offset `base`.
+
+    None where it is not there: then nothing is known.
+    """
+    match = _cursor_match(data, _CURSOR_AT)
+    if match is None or match.end() + 4 > len(data):
+        return None
+    at = match.end() + int(INT32.unpack_from(data, match.end())[0]) - base
+    if at < 0 or not rest.startswith(_ID, at):
+        return None
+    return int.from_bytes(rest[at + len(_ID) : at + len(_ID) + 8], "little", signed=True)
+
+
+_MAX_DOCUMENTS = 8192
+
+
+class Batch(NamedTuple):
+    """How many documents a reply holds; where it is not `exact`, so many are there in full."""
+
+    documents: int
+    exact: bool
+
+
+def batch_of(cursor: Document) -> Batch | None:
+    """The batch in the field `cursor` of a reply; None where there is none, or where it is broken."""
+    for element in find_fields(cursor, {b"firstBatch", b"nextBatch"}).values():
+        batch = cursor.nested(element)
+        if batch is not None:
+            try:
+                whole = [item.whole for item in islice(elements(batch), _MAX_DOCUMENTS)]
+                return Batch(sum(whole), batch.whole and len(whole) < _MAX_DOCUMENTS)
+            except ProtocolError:
+                return None
+    return None
 
 
 def cursor_id(cursor: Document | None) -> int | None:

@@ -109,11 +109,11 @@ def read_request(message: Message, memory: Memory, waiting: WaitingCursors) -> M
     else:
         raise ProtocolError(f"opcode {message.opcode} asks for nothing")
     if request.command.role is Role.UNSEEN:
-        request.data = message.captured[:HEADER_BYTES]
+        request.data = message.bare
     elif message.compressor:
         # Compressed bytes cannot be overwritten in part.
         clean = request.data == message.data and request.command.role is not Role.SECRET
-        request.data = message.captured if clean else message.captured[:HEADER_BYTES]
+        request.data = message.captured if clean else message.bare
     request.client = memory.client
     request.plain = request.command.role in (Role.PLAIN, Role.FIND, Role.AGGREGATE) and not request.waits
     return request

@@ -16,6 +16,7 @@ from probes.protocols.mongodb.wire import CHECKSUM_BYTES, CHECKSUM_PRESENT, HEAD
 FLAGS_AT = HEADER_BYTES
 SECTIONS_AT = HEADER_BYTES + 4
 BODY, SEQUENCE, SECURITY_TOKEN = 0, 1, 2
+_MAX_SECTIONS = 64
 
 
 class Sequence(NamedTuple):
@@ -55,7 +56,9 @@ def read_sections(message: Message) -> Sections:
     sequences: list[Sequence] = []
     token_at: int | None = None
     at = SECTIONS_AT
-    while at < end:
+    for _ in range(_MAX_SECTIONS):
+        if at >= end:
+            break
         view, base = _view(message, at)
         here = at - base + 1
         if here + 4 > len(view):
@@ -80,6 +83,8 @@ def read_sections(message: Message) -> Sections:
         else:
             raise ProtocolError(f"a section of kind {kind}")
         at += 1 + size
+    if at < end:
+        raise ProtocolError("more sections than any message has")
     if body is None:
         raise ProtocolError("no body")
     return Sections(flags, body, body_base, sequences, token_at)

@@ -127,7 +127,7 @@ def shape_of(data: bytes) -> str:
 
 
 _known: dict[bytes, str] = {}
-_MAX_KNOWN, _MAX_KEY_BYTES = 4096, 1024
+_MAX_KNOWN, _MAX_KEY_BYTES, _MAX_QUICK_BYTES = 4096, 1024, 8192
 
 _KEY = rb"[^\x00]*+\x00"
 # A command's first element, whose value counts: it names the collection. Of getMore only its collection does.
@@ -159,7 +159,7 @@ def _structure(data: bytes) -> bytes | None:
         return None
     end = _BODY_AT + int.from_bytes(data[_BODY_AT:_ELEMENTS_AT], "little") - 1
     first = _first_match(data, _ELEMENTS_AT, end)
-    if first is None or end >= size:
+    if first is None or end >= size or end > _MAX_QUICK_BYTES:
         return None
     found = _structure_of(data, first.end(), end)
     sequence = b""
@@ -169,7 +169,7 @@ def _structure(data: bytes) -> bytes | None:
         if data[end + 1] != SEQUENCE or not at:
             return None
         document_end = at + int.from_bytes(data[at : at + 4], "little") - 1
-        if not at + 3 < document_end < size:
+        if not at + 3 < document_end < size or document_end - at > _MAX_QUICK_BYTES:
             return None
         sequence = data[name_at:at]
         found += _structure_of(data, at + 4, document_end)
