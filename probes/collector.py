@@ -18,7 +18,8 @@ from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
 from probes.sources.live import Ignored, LiveSource
 
-DRAIN_EVERY_S = 0.02  # a wake-up per event is what would cost the traced processes most
+# A wake-up per event is what would cost the traced processes most; and each of ours begins with cold caches.
+DRAIN_EVERY_S = 0.05
 _TICK_NS = 100_000_000
 _RECHECK_NS = 1_000_000_000
 _PATIENCE_NS = 3_000_000_000  # more than pairing and ends wait for anything

@@ -42,6 +42,8 @@ CALLS = (
     Call("close_range", CallKind.CLOSE_RANGE, 436, 436, returns=False),
 )
 
+SENDING = frozenset({CallKind.WRITE, CallKind.WRITEV, CallKind.SENDMSG, CallKind.SENDFILE})
+
 
 def numbers() -> dict[int, Call]:
     """The calls of this machine by number. Raises KeyError on an architecture without a table."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from probes import privileges
 from probes.kernel import bpf, calls, image, layout, tracefs
+from probes.kernel.layout import CallKind
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "program"
@@ -32,6 +34,7 @@ MAPS = (
     "calls",
     "sockets",
     "call_kinds",
+    "places",
     "enabled",
     "locks",
     "counters",
@@ -40,9 +43,12 @@ MAPS = (
     "tails",
     "events",
 )
-PROGRAMS = ("on_enter", "on_exit", "walk", "on_state", "on_received", "on_thread_exit", "on_exec")
+PROGRAMS = ("on_enter", "on_exit", "on_state", "on_thread_exit", "on_exec")
 TAILS = ("walk",)  # the entries of the map `tails`
+# Raw tracepoints by program. Those within the calls are there from Linux 6.3 on.
 RAW_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
+SOCKET_PROGRAMS = {"on_received": "sock_recv_length", "on_sent": "sock_send_length"}
+CALIBRATION = {"on_any_call": "sys_enter"}
 STATE_TRACEPOINT = "sock:inet_sock_set_state"
 HOOKS = {  # beside those of the system calls
     STATE_TRACEPOINT: "on_state",
@@ -52,21 +58,39 @@ HOOKS = {  # beside those of the system calls
 STEPS = 48  # of a walk, as far as the verifier follows
 
 
-def source(knobs: dict[str, int], tracefs_root: Path) -> str:
+def complete(knobs: dict[str, int], root: Path) -> dict[str, int]:
+    """The knobs, and what this host adds to them."""
+    fields = tracefs.field_offsets(root, STATE_TRACEPOINT)
+    there = all((root / "events/sock" / name).is_dir() for name in SOCKET_PROGRAMS.values())
+    return {
+        "STEPS": STEPS,
+        "X86_64": int(platform.machine() == "x86_64"),
+        "SOCKET_TRACEPOINTS": int(there),
+        **{f"STATE_{field.upper()}": offset for field, offset in fields.items()},
+        **knobs,
+    }
+
+
+def source(knobs: dict[str, int]) -> str:
     """The whole C program. `knobs` are its constants: MAX_CONNECTIONS, RING_PAGES, HEAD_BYTES and so on."""
-    fields = tracefs.field_offsets(tracefs_root, STATE_TRACEPOINT)
-    offsets = {f"STATE_{field.upper()}": offset for field, offset in fields.items()}
-    constants = "".join(f"#define {name} {value}\n" for name, value in {**knobs, **offsets, "STEPS": STEPS}.items())
+    constants = "".join(f"#define {name} {value}\n" for name, value in knobs.items())
     parts = [(PROGRAM / name).read_text() for name in SOURCES]
     return "#include <uapi/linux/ptrace.h>\n" + constants + "".join(parts) + layout.macros()
 
 
-def attachments(root: Path) -> list[tuple[int, str]]:
+def raw_programs(knobs: dict[str, int]) -> dict[str, str]:
+    """The programs on raw tracepoints, and the names of those."""
+    return SOCKET_PROGRAMS if knobs["SOCKET_TRACEPOINTS"] else RAW_PROGRAMS
+
+
+def attachments(knobs: dict[str, int], root: Path) -> list[tuple[int, str]]:
     """Tracepoint ids and the program that each is to run. Calls that this kernel does not have are left out."""
     wanted = list(HOOKS.items())
     for call in calls.numbers().values():
-        wanted.append((f"syscalls:sys_enter_{call.name}", "on_enter"))
-        if call.returns:
+        within = bool(knobs["SOCKET_TRACEPOINTS"]) and call.kind <= CallKind.SENDFILE
+        if not within or call.kind in calls.SENDING:
+            wanted.append((f"syscalls:sys_enter_{call.name}", "on_enter"))
+        if call.returns and not within:
             wanted.append((f"syscalls:sys_exit_{call.name}", "on_exit"))
     found = []
     for name, program in wanted:
@@ -77,28 +101,32 @@ def attachments(root: Path) -> list[tuple[int, str]]:
     return found
 
 
-def build(knobs: dict[str, int], root: Path) -> tuple[Any, dict[str, int], dict[str, int]]:
+def types(knobs: dict[str, int]) -> dict[str, int]:
+    """BPF_PROG_TYPE_* of all programs by name."""
+    raw = [*raw_programs(knobs), *(CALIBRATION if knobs["SOCKET_TRACEPOINTS"] else ())]
+    # What is called at a program's tail has to be of its type.
+    tails = dict.fromkeys(TAILS, bpf.RAW_TRACEPOINT if knobs["SOCKET_TRACEPOINTS"] else bpf.TRACEPOINT)
+    return {**dict.fromkeys(PROGRAMS, bpf.TRACEPOINT), **tails, **dict.fromkeys(raw, bpf.RAW_TRACEPOINT)}
+
+
+def build(knobs: dict[str, int]) -> tuple[Any, dict[str, int], dict[str, int]]:
     """Compiles and loads: the BPF object, which has to stay alive, and descriptors of maps and programs by name."""
     os.environ["BCC_KERNEL_SOURCE"] = str(SHIM)
     from bcc import BPF
 
-    compiled = BPF(text=source(knobs, root), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
-    programs = {name: compiled.load_func(name, _type(name)).fd for name in PROGRAMS}
+    compiled = BPF(text=source(knobs), cflags=["-Wno-macro-redefined", "-Wno-unused-value"])
+    programs = {name: compiled.load_func(name, type).fd for name, type in types(knobs).items()}
     for index, name in enumerate(TAILS):
         compiled["tails"][ctypes.c_int(index)] = ctypes.c_int(programs[name])
     maps = {name: compiled[name].map_fd for name in MAPS}
     return compiled, maps, programs
 
 
-def _type(program: str) -> int:
-    return bpf.RAW_TRACEPOINT if program in RAW_PROGRAMS else bpf.TRACEPOINT
-
-
-def _image(compiled: Any, maps: dict[str, int]) -> image.Image:
+def _image(compiled: Any, maps: dict[str, int], knobs: dict[str, int]) -> image.Image:
     names = {fd: name for name, fd in maps.items()}
     return image.Image(
         tuple(image.of_map(name, fd) for name, fd in maps.items()),
-        tuple(image.of_program(name, _type(name), compiled.dump_func(name), names) for name in PROGRAMS),
+        tuple(image.of_program(name, type, compiled.dump_func(name), names) for name, type in types(knobs).items()),
         TAILS,
     )
 
@@ -109,7 +137,8 @@ def main() -> int:
     knobs = json.loads(channel.recv(65536))
     try:
         root = tracefs.mount_privately()
-        compiled, maps, programs = build(knobs, root)
+        knobs = complete(knobs, root)
+        compiled, maps, programs = build(knobs)
     except Exception as error:
         # Whatever it is, the collector tells it in its own words; BCC has put the details on stderr.
         channel.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -117,8 +146,9 @@ def main() -> int:
     answer = {
         "maps": list(maps),
         "programs": list(programs),
-        "attachments": attachments(root),
-        "image": _image(compiled, maps),
+        "attachments": attachments(knobs, root),
+        "raw": raw_programs(knobs),
+        "image": _image(compiled, maps, knobs),
     }
     socket.send_fds(channel, [json.dumps(answer).encode()], [*maps.values(), *programs.values()])
     channel.recv(1)

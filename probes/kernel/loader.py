@@ -8,15 +8,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from probes.exit_codes import ExitCode, Refusal
 from probes.kernel import bpf, calls, compiler, image, layout, tracefs
 from probes.kernel.ring import Ring
 
 _U32 = 4
+_REGISTERS_AT = (1).to_bytes(_U32, sys.byteorder)  # key in `places`
 _COMPILE_SECONDS = 60
 _CLOSING_AT_ONCE = 8
 
@@ -31,11 +32,12 @@ class Kernel:
         ring_bytes: int,
         max_connections: int = 32768,
         protocols: tuple[str, ...] = (),
+        socket_tracepoints: bool = True,
     ) -> None:
         """Compiles, loads and attaches; takes some seconds. Raises Refusal where this host cannot.
 
         `ring_bytes` is rounded up to a power of two of pages; `protocols` limits what is recognised ("mongodb",
-        "kafka"; none: both).
+        "kafka"; none: both). Without `socket_tracepoints` it does as on kernels that have none (before Linux 6.3).
         """
         page = os.sysconf("SC_PAGE_SIZE")
         pages = 1 << max(0, (max(ring_bytes, page) - 1) // page).bit_length()
@@ -46,7 +48,16 @@ class Kernel:
             "ONLY_MONGODB": int(protocols == ("mongodb",)),
             "ONLY_KAFKA": int(protocols == ("kafka",)),
         }
-        maps, programs, attachments = _bring_in(knobs)
+        if not socket_tracepoints:
+            knobs["SOCKET_TRACEPOINTS"] = 0
+        maps, programs, attachments, raw = _bring_in(knobs)
+        if "on_any_call" in programs and not _calibrate(maps["places"], programs["on_any_call"]):
+            for fd in (*maps.values(), *programs.values()):
+                os.close(fd)
+            maps, programs, attachments, raw = _bring_in({**knobs, "SOCKET_TRACEPOINTS": 0})
+        # A thread may be in a call when the probes come, and then only its end is seen: that is enough where the
+        # tracepoints are within the calls.
+        self.adopts = "on_sent" not in raw
         self.maps = {name: bpf.Map(fd) for name, fd in maps.items()}
         self._descriptors = [*maps.values(), *programs.values()]
         for number, call in calls.numbers().items():
@@ -56,9 +67,9 @@ class Kernel:
         try:
             for tracepoint_id, program in attachments:
                 self._attached.append(bpf.attach_tracepoint(tracepoint_id, programs[program]))
-            for program, tracepoint in compiler.RAW_PROGRAMS.items():
-                # Only addresses of accepted connections hang on it: /proc has them too, if later.
-                with contextlib.suppress(FileNotFoundError):
+            for program, tracepoint in raw.items():
+                # On that of older kernels hang only addresses of accepted connections: /proc has them too, if later.
+                with contextlib.suppress(*(FileNotFoundError,) if self.adopts else ()):
                     self._attached.append(bpf.attach_raw_tracepoint(tracepoint, programs[program]))
         except OSError as error:
             self.close()
@@ -103,20 +114,41 @@ class Kernel:
 Attachments = Sequence[tuple[int, str]]  # tracepoint id, program
 
 
-def _bring_in(knobs: dict[str, int]) -> tuple[dict[str, int], dict[str, int], Attachments]:
-    """Maps and programs in the kernel, by name: from what an earlier start compiled, else by compiling."""
+class _Parts(NamedTuple):
+    """Maps and programs in the kernel by name, and the tracepoints that they are to hang on."""
+
+    maps: dict[str, int]
+    programs: dict[str, int]
+    attachments: Attachments
+    raw: Mapping[str, str]  # programs and raw tracepoints
+
+
+def _bring_in(knobs: dict[str, int]) -> _Parts:
+    """From what an earlier start compiled, else by compiling."""
     root = tracefs.find()
-    name = None if root is None else image.key(compiler.source(knobs, root))
+    whole = None if root is None else compiler.complete(knobs, root)
+    name = None if whole is None else image.key(compiler.source(whole))
     kept = None if name is None else image.read(name)
-    if kept is not None and root is not None:
+    if kept is not None and root is not None and whole is not None:
         with contextlib.suppress(OSError):
-            return *image.bring_in(kept), compiler.attachments(root)
+            return _Parts(*image.bring_in(kept), compiler.attachments(whole, root), compiler.raw_programs(whole))
     answer, descriptors = _compile(knobs)
     if name is not None:
         image.write(name, image.from_json(answer["image"]))
     maps = dict(zip(answer["maps"], descriptors, strict=False))
     programs = dict(zip(answer["programs"], descriptors[len(maps) :], strict=True))
-    return maps, programs, [(id, program) for id, program in answer["attachments"]]
+    return _Parts(maps, programs, [(id, program) for id, program in answer["attachments"]], answer["raw"])
+
+
+def _calibrate(places: int, program: int) -> bool:
+    """Lets the program look at one system call; whether it found what it looks for."""
+    found = bpf.Map(places)
+    with contextlib.suppress(OSError):
+        for tracepoint in compiler.CALIBRATION.values():
+            link = bpf.attach_raw_tracepoint(tracepoint, program)
+            os.getppid()
+            os.close(link)
+    return any(found.lookup(_REGISTERS_AT) or b"")
 
 
 def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:

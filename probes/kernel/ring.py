@@ -7,10 +7,9 @@ record is ever split. A record begins with an 8-byte header: its length with a b
 from __future__ import annotations
 
 import mmap
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-_HEADER = struct.Struct("=I")
+_BATCH = 256
 _BUSY, _DISCARD, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 
 
@@ -26,28 +25,30 @@ class Ring:
         # One aligned 8-byte item is one store. struct.pack_into is none: the kernel would see a position of 0.
         self._consumer = memoryview(self._consumer_page).cast("Q")
         self._producer = memoryview(self._pages)[:8].cast("Q")
+        self._headers = memoryview(self._pages)[page:].cast("I")
 
-    def drain(self, take: Callable[[mmap.mmap, int, int], None], most: int = 65536) -> int:
-        """Hands each waiting record to `take(memory, offset, length)`; how many there were, at most `most`.
+    def drain(self, take: Callable[[mmap.mmap, Sequence[int]], None], most: int = 65536) -> int:
+        """Hands the waiting records to `take(memory, offsets)`, in batches; how many there were, at most about `most`.
 
         The memory is the kernel's again after the call: `take` copies what it keeps.
         """
-        memory, mask = self._pages, self.size - 1
+        data_at, mask, headers = self._data_at, self.size - 1, self._headers
         position, end = self._consumer[0], self._producer[0]
-        records = 0
-        while position < end and records < most:
-            at = self._data_at + (position & mask)
-            (header,) = _HEADER.unpack_from(memory, at)
-            if header & _BUSY:
-                break  # a program is just writing it
-            length = header & _LENGTH
-            if not header & _DISCARD:
-                take(memory, at + 8, length)
-                records += 1
-            position += (length + 8 + 7) & ~7
-            if not records & 255:
-                self._consumer[0] = position  # room for the programs as soon as may be
-        self._consumer[0] = position
+        records, busy = 0, False
+        while position < end and records < most and not busy:
+            places: list[int] = []
+            while position < end and len(places) < _BATCH:
+                at = position & mask
+                header = headers[at >> 2]
+                if header & _BUSY:
+                    busy = True  # a program is just writing it
+                    break
+                if not header & _DISCARD:
+                    places.append(data_at + at + 8)
+                position += ((header & _LENGTH) + 8 + 7) & ~7
+            take(self._pages, places)
+            records += len(places)
+            self._consumer[0] = position  # room for the programs as soon as may be
         return records
 
     @property
@@ -57,5 +58,6 @@ class Ring:
     def close(self) -> None:
         self._consumer.release()
         self._producer.release()
+        self._headers.release()
         self._consumer_page.close()
         self._pages.close()

@@ -9,7 +9,7 @@ import mmap
 import socket
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from probes.kernel import calls, sockets
@@ -125,15 +125,44 @@ class LiveSource:
 
     # records of the ring
 
-    def _take(self, memory: mmap.mmap, at: int, length: int) -> None:
-        if memory[at] == _EXCHANGE_KIND:
-            _, _, _, messages, request_id, id_, *times = EXCHANGE.unpack_from(memory, at)
-            connection = self._connections.get(id_)
-            if connection is not None:
-                self._sink.exchange(connection, request_id, _new_tuple(Times, times), messages)
-            return
+    def _take(self, memory: mmap.mmap, places: Sequence[int]) -> None:
+        """Takes the records at these offsets. This runs for every message: the usual ones are handed on from here."""
+        connections, assemblies, unpack = self._connections, self._assemblies, HEAD.unpack_from
+        message, exchange = self._sink.message, self._sink.exchange
+        for at in places:
+            if memory[at] == _EXCHANGE_KIND:
+                _, _, _, messages, request_id, id_, *times = EXCHANGE.unpack_from(memory, at)
+                connection = connections.get(id_)
+                if connection is not None:
+                    exchange(connection, request_id, _new_tuple(Times, times), messages)
+                continue
+            kind, framing, _, flags, _, id_, number, first_ns, last_ns, total, _, kept, tail = unpack(memory, at)
+            connection = connections.get(id_)
+            if kind != _HEAD_KIND or connection is None or assemblies or flags & _WHOLE != _WHOLE:
+                self._take_unusual(memory, at)
+                continue
+            start = at + HEAD_SIZE
+            end = start + kept
+            # Past Head's own constructor, which costs three times as much.
+            head = _new_tuple(
+                Head,
+                (
+                    flags & OUTBOUND == OUTBOUND,
+                    number,
+                    first_ns,
+                    last_ns,
+                    total,
+                    memory[start:end],
+                    memory[end : end + tail] if tail else b"",
+                    (),
+                    _FRAMINGS[framing],
+                ),
+            )
+            message(connection, head)
+
+    def _take_unusual(self, memory: mmap.mmap, at: int) -> None:
         if memory[at] != _HEAD_KIND:
-            self._take_lifecycle(memory[at : at + length])
+            self._take_lifecycle(memory[at : at + ctypes.sizeof(LifecycleRecord)])
             return
         _, framing, label, flags, tgid, id_, number, first_ns, last_ns, total, offset, kept, tail = HEAD.unpack_from(
             memory, at
@@ -146,13 +175,11 @@ class LiveSource:
             connection = self._open(id_, tgid, label, None)  # its opening was lost
         start = at + HEAD_SIZE
         data = memory[start : start + kept]
-        end = memory[start + kept : start + kept + tail] if tail else b""
+        end = memory[start + kept : start + kept + tail]
         if flags & _WHOLE == _WHOLE:
-            if self._assemblies:
-                self._end_lost(connection, framing, flags & OUTBOUND)
+            self._end_lost(connection, framing, flags & OUTBOUND)
             outbound = flags & OUTBOUND == OUTBOUND
-            # Past Head's own constructor, which costs three times as much: this runs for every message.
-            head = _new_tuple(Head, (outbound, number, first_ns, last_ns, total, data, end, (), _FRAMINGS[framing]))
+            head = Head(outbound, number, first_ns, last_ns, total, data, end, (), _FRAMINGS[framing])
             self._sink.message(connection, head)
         else:
             self._piece(connection, framing, flags, number, first_ns, last_ns, total, offset, data, end)
@@ -316,6 +343,8 @@ class LiveSource:
 
         Servers with a thread for each connection wait in them for the next request, and it would go by unseen.
         """
+        if not self._kernel.adopts:
+            return
         call_map, descriptor_map = self._kernel.maps["calls"], self._kernel.maps["descriptors"]
         known = calls.numbers()
         for pid in pids:

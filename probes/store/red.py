@@ -148,6 +148,7 @@ class Group:
 class _Known(NamedTuple):
     """The cells of a connection's parties, as long as the connection's ends are these."""
 
+    side: Side
     near: Address
     far: Address
     client: Connection | None
@@ -168,14 +169,15 @@ class Red:
         self._size = 0
         self._cells: dict[Parties, dict[_Kind, Totals]] = {}
         self._others: dict[str, Totals] = {}
-        self._known: dict[tuple[int, Side], _Known] = {}
+        self._known: dict[int, _Known] = {}
 
     def add(self, session: Session) -> None:
         """Count a session that is over."""
         connection = session.connection
-        known = self._known.get((connection.id, session.seen_from))
+        known = self._known.get(connection.id)
         if (
             known is None
+            or known.side is not session.seen_from
             or known.near is not connection.near
             or known.far is not connection.far
             or known.client is not session.client
@@ -219,8 +221,8 @@ class Red:
                 self._cells[parties] = cells
         if len(self._known) >= MAX_CONNECTIONS:
             self._known.clear()
-        known = _Known(connection.near, connection.far, session.client, parties, cells)
-        self._known[connection.id, session.seen_from] = known
+        known = _Known(session.seen_from, connection.near, connection.far, session.client, parties, cells)
+        self._known[connection.id] = known
         return known
 
     def _new_cell(self, known: _Known, kind: _Kind) -> Totals:

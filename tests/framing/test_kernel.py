@@ -44,9 +44,13 @@ pytestmark = pytest.mark.live
 CHAINED = 33  # walks of one call, by tail calls
 
 
-@pytest.fixture(scope="module")
-def watch() -> Iterator[Watch]:
-    with closing(Kernel(head_bytes=HEAD_BYTES, ring_bytes=16 << 20, max_connections=4096)) as kernel:
+@pytest.fixture(scope="module", params=[True, False], ids=["within-calls", "at-exits"])
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
+    within: bool = request.param
+    with closing(
+        Kernel(head_bytes=HEAD_BYTES, ring_bytes=16 << 20, max_connections=4096, socket_tracepoints=within)
+    ) as kernel:
+        assert kernel.adopts is not within
         yield Watch(kernel)
 
 

@@ -149,6 +149,8 @@ inline_always u32 message_length(struct connection *c, struct stream *s, struct 
 
 inline_always void announce(struct cursor *q, struct connection *c)
 {
+    if (!c->socket)
+        c->socket = q->socket;
     if (!c->addresses.family && c->socket) {
         struct addresses *a = sockets.lookup(&c->socket);
         if (a)

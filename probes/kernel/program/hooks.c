@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The attach points. One enter and one exit program serve every system call: what a call does is looked up by number.
+//
+// Where the kernel has tracepoints within the calls that move bytes over sockets (SOCKET_TRACEPOINTS; Linux 6.3), those
+// take the place of the exits, and of the enters of calls that receive: nothing of it then happens for files.
 
 struct enter_context { u64 common; u64 number; u64 first; };  // upper half of number is garbage
 struct exit_context { u64 common; u64 number; s64 result; };
@@ -172,7 +175,8 @@ int on_enter(struct enter_context *ctx)
     return 0;
 }
 
-inline_always void start_walk(struct exit_context *ctx, struct call *call, u8 kind, u64 thread)
+// Begins the walk over the `moved` bytes of a call, on `socket` where that is known.
+inline_always void start_walk(void *ctx, struct call *call, u8 kind, s64 moved, u64 thread, u64 socket)
 {
     u32 zero = 0;
     struct cursor *q = cursors.lookup(&zero);
@@ -183,9 +187,10 @@ inline_always void start_walk(struct exit_context *ctx, struct call *call, u8 ki
     // Outbound bytes count as sent when the call began: their reply may be read before the call returns. A long call
     // is different: its last byte left towards its end.
     q->first_ns = q->outbound ? call->began_ns : now;
-    q->last_ns = q->outbound && ctx->result <= LARGE_WRITE ? call->began_ns : now;
+    q->last_ns = q->outbound && moved <= LARGE_WRITE ? call->began_ns : now;
     q->connection = call->connection;
-    q->left = ctx->result;
+    q->socket = socket;
+    q->left = moved;
     q->blind = call->blind;
     q->tgid = thread >> 32;
     q->fd = call->fd;
@@ -193,7 +198,7 @@ inline_always void start_walk(struct exit_context *ctx, struct call *call, u8 ki
     q->at = 0;
     q->vectors = 1;
     q->base = call->buffer;
-    q->segment = ctx->result;
+    q->segment = moved;
     if (!q->blind && kind >= CALL_READV && kind != CALL_RECVFROM) {
         q->vector = call->buffer;
         q->vectors = call->size;
@@ -225,8 +230,8 @@ int on_exit(struct exit_context *ctx)
     u64 process = thread & 0xffffffff00000000ull;
 
     if (kind <= CALL_SENDFILE) {
-        if (result > 0)
-            start_walk(ctx, call, kind, thread);
+        if (result > 0 && !SOCKET_TRACEPOINTS)
+            start_walk(ctx, call, kind, result, thread, 0);
         return 0;
     }
     if (kind == CALL_CONNECT) {
@@ -254,7 +259,7 @@ int on_exit(struct exit_context *ctx)
     return 0;
 }
 
-int walk(struct exit_context *ctx)
+int walk(void *ctx)
 {
     u32 zero = 0;
     struct cursor *q = cursors.lookup(&zero);
@@ -311,6 +316,106 @@ int on_state(void *ctx)
     return 0;
 }
 
+#if SOCKET_TRACEPOINTS
+
+struct registers {
+#if X86_64
+    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, third, second, first, number, ip, cs;
+#else
+    u64 first, second, third, x[28], sp, pc, state, x0;
+    s32 number;
+#endif
+};
+#define USER_CS 0x33  // of 64 bits: other calls have other numbers
+
+// raw sys_enter, only until it has run once: where a task keeps its stack, and where on it the registers are that a
+// call came with. The same for all tasks of a kernel, and told by no header that is there.
+int on_any_call(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 stack = 0, registers = 1;
+    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
+    if (!stack_at || !registers_at || *registers_at)
+        return 0;
+    u64 task = bpf_get_current_task();
+#pragma clang loop unroll(disable)
+    for (u32 at = 0; at < 512; at += 8) {
+        u64 word = 0;
+        bpf_probe_read_kernel(&word, sizeof(word), (void *)(task + at));
+        u64 distance = ctx->args[0] - word;
+        if (word && !(word & 0xfff) && distance < 65536) {
+            *stack_at = at;
+            *registers_at = distance;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+inline_always int user_registers(struct registers *r)
+{
+    u32 stack = 0, registers = 1;
+    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
+    if (!stack_at || !registers_at || !*registers_at)
+        return 0;
+    u64 base = 0;
+    bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + *stack_at));
+    return !bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + *registers_at));
+}
+
+// The call that the current thread is in moved bytes over `socket`.
+inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbound)
+{
+    struct registers r = {};
+    if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !user_registers(&r))
+        return;
+#if X86_64
+    if (r.cs != USER_CS)
+        return;
+#endif
+    u64 thread = bpf_get_current_pid_tgid();
+    u64 key = (thread & 0xffffffff00000000ull) | (u32)r.first;
+    u64 *id = descriptors.lookup(&key);
+    if (!id || !*id)
+        return;
+    u32 number = r.number, zero = 0;
+    u8 *kind = call_kinds.lookup(&number), *on = enabled.lookup(&zero);
+    if (!kind || !*kind || *kind > CALL_SENDFILE || !on)
+        return;  // a call that is not followed
+    if (!*on) {
+        struct connection *c = connections.lookup(id);
+        if (c)
+            c->young = 0;  // its first bytes go by unseen
+        return;
+    }
+    struct call now = {};
+    now.connection = *id;
+    now.buffer = r.second;
+    now.size = r.third;
+    now.fd = r.first;
+    now.blind = *kind == CALL_SENDFILE || flags & MSG_TRUNC;
+    if (outbound) {
+        struct call *entered = calls.lookup(&thread);
+        now.began_ns = entered && entered->connection == *id ? entered->began_ns : bpf_ktime_get_ns();
+    }
+    start_walk(ctx, &now, *kind, bytes, thread, socket);
+}
+
+// sock:sock_recv_length(sk, ret, flags) and sock:sock_send_length, at the end of what a call does with a socket. Raw
+// tracepoints: the ordinary ones cost three times as much.
+int on_received(struct bpf_raw_tracepoint_args *ctx)
+{
+    moved(ctx, ctx->args[0], (s32)ctx->args[1], ctx->args[2], 0);
+    return 0;
+}
+
+int on_sent(struct bpf_raw_tracepoint_args *ctx)
+{
+    moved(ctx, ctx->args[0], (s32)ctx->args[1], 0, 1);
+    return 0;
+}
+
+#else
+
 // tcp:tcp_rcv_space_adjust fires inside the call that reads, and so ties a descriptor to its socket. A raw tracepoint:
 // the ordinary one costs every receive of the host three times as much. Its first argument is the socket.
 int on_received(struct bpf_raw_tracepoint_args *ctx)
@@ -324,6 +429,8 @@ int on_received(struct bpf_raw_tracepoint_args *ctx)
         c->socket = ctx->args[0];
     return 0;
 }
+
+#endif
 
 // sched:sched_process_exit: a thread that ends inside a call leaves its entry behind.
 int on_thread_exit(void *ctx)

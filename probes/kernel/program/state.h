@@ -84,6 +84,7 @@ struct shadow {
 // across tail calls; and state in a map, not on the stack, is what lets the verifier prune the loop.
 struct cursor {
     u64 connection;
+    u64 socket;            // kernel address, 0 where not known
     u64 first_ns, last_ns;
     u64 left;              // bytes of the call to walk
     u64 base, segment;     // the current buffer and what is left of it
@@ -110,6 +111,7 @@ BPF_F_TABLE("hash", u64, struct shadow, shadows, MAX_CONNECTIONS, 1 /* BPF_F_NO_
 BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
 BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
+BPF_ARRAY(places, u32, 2);                                      // see user_registers
 BPF_ARRAY(enabled, u8, 1);                                      // whether bytes count: for all calls at once
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(cursors, struct cursor, 1);
