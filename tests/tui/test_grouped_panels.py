@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from bson import Binary, Int64
 
 from probes.filters import Term
+from probes.protocols.mongodb import MongoDB
+from probes.protocols.mongodb.messages import Client, Memory
+from probes.records import Address, Connection, Session, Side, Status, Times
 from probes.store.view import Is, View, Window
 from tests.store.model import Model
 from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic
 from tests.tui.screen import check_snapshot, lines, press, staged, text
 from tests.unit import kafka_messages
+from tests.unit.mongodb_messages import LSID, answer, command, compressed, head
 from tui.screens.grouped import GroupedPanel
 from tui.screens.kafka import KafkaPanel
+from tui.screens.lives import OpenTable
 from tui.screens.mongodb import MongoDBPanel
 from tui.widgets.table import LineTable
 
@@ -102,6 +109,56 @@ async def test_nothing_to_show_is_said(panel_type: type[GroupedPanel]) -> None:
         panel.focus_table()
         await press(pilot, "down", "enter", *(key for each, key in PANELS if each is panel_type))
         assert f"no {panel.title} request in this window" in text(stage)
+        assert stage.drills == []
+
+
+def exchanged(asked: dict[str, Any], answered: dict[str, Any], at_s: float, compressor: int = 0) -> Session:
+    """A MongoDB session that began so many seconds after the start."""
+    mongodb = MongoDB()
+    asked_bytes, answered_bytes = command({**asked, "$db": "shop"}), answer({"ok": 1.0, **answered})
+    if compressor:
+        asked_bytes = compressed(asked_bytes, compressor)
+    memory = Memory(Client("batch-export", "PyMongo", ""))
+    request = mongodb.request(head(asked_bytes), memory)
+    reply = mongodb.reply(head(answered_bytes), request, memory)
+    client = Connection(3, None, Address("10.0.0.9", 27017), Address("10.0.3.4", 40112), 0, "mongodb")
+    start_ns = START_NS + int(at_s * SECOND)
+    times = Times(start_ns, start_ns, start_ns + 1_000_000, start_ns + 1_000_000)
+    status = Status.OK if reply.failure is None else Status.ERROR
+    return Session("mongodb", status, Side.SERVER, client, request, reply, times, len(asked_bytes), len(answered_bytes))
+
+
+async def test_what_is_open_is_shown_with_its_age() -> None:
+    session = {"lsid": LSID, "txnNumber": Int64(1), "autocommit": False}
+    cursor = {"firstBatch": [{}, {}], "id": Int64(77), "ns": "shop.audit"}
+    stream = {"firstBatch": [], "id": Int64(78), "ns": "shop.orders"}
+    watch = {"aggregate": "orders", "pipeline": [{"$changeStream": {}}], "cursor": {}}
+    more = {"nextBatch": [{}] * 3, "id": Int64(77), "ns": "shop.audit"}
+    done = {"nextBatch": [{}], "id": Int64(0), "ns": "shop.lines"}
+    conflict = {"ok": 0.0, "code": 112, "codeName": "WriteConflict", "errmsg": "x"}
+    another = {**session, "lsid": {"id": Binary(bytes(16), 4)}}
+    sessions = [
+        exchanged({"find": "audit", "filter": {}}, {"cursor": cursor}, 0.1),
+        exchanged({"insert": "orders", "startTransaction": True, **session}, {"n": 1}, 0.2, compressor=2),
+        exchanged(watch, {"cursor": stream}, 0.3),
+        exchanged({"insert": "orders", "startTransaction": True, **another}, {"n": 1}, 0.4),
+        exchanged({"update": "orders", **another}, conflict, 0.5),
+        exchanged({"getMore": Int64(77), "collection": "audit"}, {"cursor": more}, 0.6),
+        exchanged({"getMore": Int64(5), "collection": "lines"}, {"cursor": done}, 0.7),
+    ]
+    model = Model(START_NS)
+    for each in sessions:
+        model.add(each)
+    model.fold(START_NS + SECOND)
+    panel = MongoDBPanel()
+    now_ns = START_NS + 41 * SECOND
+    async with staged(panel, (160, 47)) as (stage, pilot):
+        panel.show(model, Window.M1, (), now_ns)
+        await press(pilot)
+        check_snapshot("mongodb-open-160", "\n".join(line.rstrip() for line in lines(stage)[:33]))
+        panel.query_one(OpenTable).focus()
+        await press(pilot, "down", "down", "enter")
+        assert [row.operation for row in stage.details] == ["insert"]
         assert stage.drills == []
 
 

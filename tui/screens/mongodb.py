@@ -1,4 +1,4 @@
-"""MongoDB: which commands, for whom, how fast; opcodes, and latency over time."""
+"""MongoDB: which commands, for whom, how fast; opcodes, what is open, and latency over time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from probes.protocols.mongodb.lives import Lives
 from probes.store.view import Groups, View, Window
 from tui.bindings import bindings
-from tui.panel import Where
+from tui.following import Following
+from tui.panel import Detail, Where
 from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
+from tui.screens.lives import OpenTable, compression_of, lives_lines
 from tui.widgets.graph import AreaGraph, HeatMap
 from tui.widgets.groups import (
     BYTES_IN,
@@ -31,7 +34,7 @@ from tui.widgets.groups import (
 )
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.numbers import percent, rate
-from tui.widgets.table import Column
+from tui.widgets.table import Column, LineTable
 
 _MEASURES = (RATE, ERRORS, P50, P90, P99, MAX, NOW, share(9, priority=1), WAIT, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
 _COMMAND = Column("command", "command", 10)
@@ -46,12 +49,19 @@ class MongoDBPanel(GroupedPanel):
     protocol = "mongodb"
     BINDINGS = bindings("mongodb")
     DEFAULT_CSS = """
+    MongoDBPanel #mongodb-lives { height: 2; }
+    MongoDBPanel #mongodb-open { height: 6; display: none; }
+    MongoDBPanel.tall #mongodb-open { display: block; }
     MongoDBPanel #mongodb-below { height: 6; }
     MongoDBPanel.tall #mongodb-below { height: 33%; }
     MongoDBPanel HeatMap { width: 1fr; height: 100%; }
     MongoDBPanel AreaGraph { width: 1fr; height: 100%; display: none; margin-left: 2; }
     MongoDBPanel.wide AreaGraph { display: block; }
     """
+
+    def __init__(self) -> None:
+        self._following = Following()
+        super().__init__()
 
     def groupings(self) -> dict[str, Grouping]:
         return {
@@ -106,6 +116,8 @@ class MongoDBPanel(GroupedPanel):
 
     def below(self) -> Iterable[Widget]:
         yield TextLines(id="mongodb-opcodes")
+        yield TextLines(id="mongodb-lives")
+        yield OpenTable()
         yield Horizontal(
             HeatMap(id="mongodb-heatmap"),
             AreaGraph(id="mongodb-rate"),
@@ -113,8 +125,27 @@ class MongoDBPanel(GroupedPanel):
             id="mongodb-below",
         )
 
+    def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
+        """What is open is shown whatever the filter: it may have been opened by a request that does not fit."""
+        self._following.update(view)
+        self.query_one("#mongodb-lives", TextLines).show(lives_lines(view, self._following, window, now_ns))
+        if self.has_class("tall"):
+            self.query_one(OpenTable).show(view, self._following.lives, now_ns)
+        super().show(view, window, where, now_ns)
+
+    def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
+        if not isinstance(message.table, OpenTable):
+            return  # the base class takes it
+        message.stop()
+        message.prevent_default()
+        row = message.table.first_row(self._shown[0], message.key) if self._shown is not None else None
+        if row is None:
+            self.app.bell()
+        else:
+            self.post_message(Detail(row))
+
     def show_below(self, view: View, window: Window, where: Where) -> None:
-        line = opcodes_line(view.groups(("opcode",), window, where))
+        line = opcodes_line(view.groups(("opcode",), window, where), self._following.lives)
         self.query_one("#mongodb-opcodes", TextLines).show([line])
         self.query_one(HeatMap).show(f"latency  {window.label}, darker is more", heatmap_of(view, window, where))
         if self.has_class("wide"):
@@ -126,7 +157,7 @@ class MongoDBPanel(GroupedPanel):
             self.query_one("#mongodb-errors", AreaGraph).show(f"err/s  {window.label}", errors, "bad")
 
 
-def opcodes_line(groups: Groups) -> list[Part | str]:
+def opcodes_line(groups: Groups, lives: Lives) -> list[Part | str]:
     """Which opcodes carry the requests, as parts of all of them, and how many a second are of the legacy ones."""
     requests = {str(group.key[0]): group.totals.requests for group in groups.groups if group.totals.requests}
     total = sum(requests.values())
@@ -135,7 +166,8 @@ def opcodes_line(groups: Groups) -> list[Part | str]:
         return [*line, Part("none in this window", "quiet")]
     for opcode, count in requests.items():
         if opcode == "" or opcode.startswith((_MESSAGE, _COMPRESSED)):
-            line += [f" {opcode or 'not known'} ", Part(f"{percent(count / total)} %  ", "loud")]
+            part = Part(f"{percent(count / total)} % ", "loud")
+            line += [f" {opcode or 'not known'} ", part, compression_of(lives, opcode)]
     legacy = {name: count for name, count in requests.items() if name and not name.startswith((_MESSAGE, _COMPRESSED))}
     if not legacy:
         return [*line, Part(" legacy 0", "quiet")]

@@ -1,0 +1,48 @@
+"""MongoDB's cursors and transactions, learned from the log's rows as they come, as long as somebody looks."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from probes.protocols.mongodb.lives import Lives
+from probes.store.view import Is, View
+
+_BUDGET_S = 0.1  # for one refresh
+_BLOCK = 256  # rows between two looks at the clock
+_MOST_BEHIND = 100_000  # rows: older ones are left out
+
+
+class Following:
+    """`update(view)` once a second; then `lives` is up to date, but for the last `behind` requests.
+
+    `skipped` requests were too many to be looked at: what they opened or closed is not known.
+    """
+
+    def __init__(self) -> None:
+        self.lives = Lives()
+        self.skipped = 0
+        self._next = 0
+        self._pending = np.empty(0, np.int64)
+
+    @property
+    def behind(self) -> int:
+        """How many requests are still to be looked at."""
+        return len(self._pending)
+
+    def update(self, view: View) -> None:
+        """Look at what is new, as far as time allows."""
+        found = view.matching((Is("protocol", "mongodb"),), self._next)
+        if found.next < self._next:
+            return  # the view of a frozen screen
+        self._next = found.next
+        pending = np.concatenate([self._pending, found.numbers])
+        self.skipped += max(0, len(pending) - _MOST_BEHIND)
+        pending = pending[-_MOST_BEHIND:]
+        until = time.perf_counter() + _BUDGET_S
+        while len(pending) and time.perf_counter() < until:
+            for exchange in view.exchanges(pending[:_BLOCK]):
+                self.lives.take(exchange)
+            pending = pending[_BLOCK:]
+        self._pending = pending
