@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
-from probes import cli
+# What takes a moment to import is imported once Ctrl-C is no traceback any more.
 
+_INTERRUPTED = 130  # of probes.exit_codes
 _ANSWERED_AT_ONCE = ("-h", "--help", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code."""
+    if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+    from probes import cli
+
     words = sys.argv[1:] if argv is None else argv
     if not _dashboard_is_meant(words) or not on_terminal():
         return cli.main(words)
     from tui import launch
 
     return cli.guarded(lambda: launch.run(*cli.dashboard(words)))
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """The answer to Ctrl-C until a capture runs and takes it over: nothing of this process would have to be undone."""
+    os._exit(_INTERRUPTED)
 
 
 def on_terminal() -> bool:

@@ -91,3 +91,26 @@ def test_without_privileges_the_terminal_gets_a_sentence_and_no_screen(tmp_path:
         assert b"l7top: cannot capture: privileges: " in terminal.shown
         assert terminal.changed() == []
         assert b"\x1b" not in terminal.shown
+
+
+_INTERRUPTED_WHERE = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupt())
+from tui.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["requests", "stat", "doctor"])
+@pytest.mark.parametrize("module", ["probes.cli", "probes.doctor", "probes.filters", "probes.store.red"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(command: str, module: str) -> None:
+    process = [sys.executable, "-c", _INTERRUPTED_WHERE, module, command]
+    ended = subprocess.run(process, cwd=CHECKOUT, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.INTERRUPTED, b"", b"")
