@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from probes import doctor, headless
 from probes.exit_codes import ExitCode, Refusal
-from probes.filters import FIELDS, FilterError, Predicate, session_filter
+from probes.filters import FIELDS, FilterError, Predicate, is_filter, session_filter
 from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
@@ -49,7 +49,7 @@ options:
   -h, --help   this text; after a command, its options
   --version    the version
 
-of the dashboard, before its filter:
+of the dashboard:
   --side, --pid, --protocols, --head-bytes, --literals   as of requests (l7top requests --help)
   --memory SIZE                                          for what is kept (default: 256M)
 
@@ -69,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
     if match is None or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 10s, 500ms, 2m or 1h")
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 10s, 500ms, 2m or 1h; 10 is 10s")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -89,6 +89,18 @@ def _bounded(lowest: int, highest: float = float("inf")) -> Callable[[str], int]
         return int(text)
 
     return number
+
+
+def _side(text: str) -> Side:
+    if text not in list(Side):
+        raise argparse.ArgumentTypeError(f"{text!r} is no side: there are {', '.join(Side)}")
+    return Side(text)
+
+
+def _source(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("names no source: live is one")
+    return text
 
 
 def _pids(text: str) -> list[int]:
@@ -130,7 +142,11 @@ def _capture_parser(prog: str, description: str) -> _Parser:
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="which requests, e.g. status:error target:shop.*")
     parser.add_argument(
-        "--side", type=Side, choices=list(Side), default=Side.BOTH, help="the end to look from (default: both)"
+        "--side",
+        type=_side,
+        metavar="{server,client,both}",
+        default=Side.BOTH,
+        help="the end to look from (default: both)",
     )
     parser.add_argument(
         "--pid", dest="pids", type=_pids, action="extend", metavar="PID,…", default=[], help="only these processes"
@@ -146,7 +162,12 @@ def _capture_parser(prog: str, description: str) -> _Parser:
         help="how much of each message to look at (default: %(default)s)",
     )
     parser.add_argument(
-        "--from", dest="source", default="live", metavar="SOURCE", help="where requests come from: live (default)"
+        "--from",
+        dest="source",
+        type=_source,
+        default="live",
+        metavar="SOURCE",
+        help="where requests come from: live (default)",
     )
     return parser
 
@@ -161,6 +182,12 @@ def _headless_parser(command: str, description: str) -> _Parser:
 
 def _add_literals(parser: _Parser) -> None:
     parser.add_argument("--literals", action="store_true", help="show values of documents and payloads, too")
+
+
+def _add_memory(parser: _Parser) -> None:
+    parser.add_argument(
+        "--memory", type=_size, default=_DEFAULTS.memory, metavar="SIZE", help="for what is kept (default: 256M)"
+    )
 
 
 def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, CaptureOptions, Predicate]:
@@ -188,9 +215,7 @@ def dashboard(words: Sequence[str]) -> tuple[CaptureOptions, str]:
     """What `l7top` without a command asks for: what to capture, and the filter to begin with. Raises Refusal."""
     parser = _capture_parser("l7top", "The dashboard: this host's requests, live.")
     _add_literals(parser)
-    parser.add_argument(
-        "--memory", type=_size, default=_DEFAULTS.memory, metavar="SIZE", help="for what is kept (default: 256M)"
-    )
+    _add_memory(parser)
     arguments, options, _ = _parse(parser, words)
     return options, " ".join(arguments.filter)
 
@@ -212,7 +237,8 @@ def _requests(words: Sequence[str]) -> ExitCode:
     return ExitCode.OK
 
 
-def _stat(words: Sequence[str]) -> ExitCode:
+def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
+    """`for_dashboard`: the dashboard was meant, but there is no terminal; its options have no meaning here."""
     parser = _headless_parser(
         "stat", "Rate, errors and durations of each operation, over 10 s or as long as --for says."
     )
@@ -224,6 +250,9 @@ def _stat(words: Sequence[str]) -> ExitCode:
         help=f"group by these (default: {','.join(DEFAULT_BY)})",
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    if for_dashboard:
+        _add_literals(parser)
+        _add_memory(parser)
     arguments, options, selected = _parse(parser, words)
     headless.stat(
         options,
@@ -252,13 +281,18 @@ COMMANDS: dict[str, Callable[[Sequence[str]], ExitCode]] = {
 }
 
 
+def no_command(words: Sequence[str]) -> bool:
+    """Whether `l7top` is called without a command: with options or a filter at most."""
+    return not words or words[0].startswith("-") or is_filter(words[0])
+
+
 def _dispatch(words: Sequence[str]) -> ExitCode:
     if words and words[0] in ("-h", "--help"):
         Lines().text(_USAGE)
     elif words and words[0] == "--version":
         Lines().text(f"l7top {version('l7top')}")
-    elif not words or words[0].startswith("-"):
-        return COMMANDS["stat"](words)
+    elif no_command(words):
+        return _stat(words, for_dashboard=True)
     elif words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
     else:

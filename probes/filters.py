@@ -111,6 +111,7 @@ _SIZE = {"": 1.0, "b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2
 _SIZE |= {f"{unit}b": factor for unit, factor in _SIZE.items() if factor > 1}
 _COUNT = {"": 1.0}
 _TRUTH = ("true", "false")
+PROTOCOLS = ("mongodb", "kafka")
 
 
 def _known(value: str | float | None) -> Sequence[str | float]:
@@ -168,7 +169,7 @@ def _response_bytes(session: Session) -> Sequence[float]:
 
 
 FIELDS: dict[str, Field] = {
-    "protocol": Field("mongodb, kafka", lambda s: (s.protocol,)),
+    "protocol": Field(", ".join(PROTOCOLS), lambda s: (s.protocol,), choices=PROTOCOLS),
     "operation": Field("command or API: find, Produce", lambda s: _known(s.request.operation if s.request else None)),
     "version": Field("Kafka's API version", lambda s: _known(s.request.version if s.request else None), units=_COUNT),
     "target": Field("namespace, topic or group, any of them: shop.orders, shop.*", _targets),
@@ -262,6 +263,11 @@ def compile_terms(terms: Sequence[Term]) -> Predicate:
     if len(predicates) == 1:
         return predicates[0]
     return lambda session: all(predicate(session) for predicate in predicates)
+
+
+def is_filter(word: str) -> bool:
+    """Whether a word of the command line begins a filter: it holds an operator, which nothing else there does."""
+    return not word.startswith("-") and _OPERATOR.search(word) is not None
 
 
 def session_filter(text: str) -> Predicate:

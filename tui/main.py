@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from probes import cli
 
     words = sys.argv[1:] if argv is None else argv
-    if not _dashboard_is_meant(words) or not on_terminal():
+    answered_at_once = words and words[0] in _ANSWERED_AT_ONCE
+    if answered_at_once or not cli.no_command(words) or not on_terminal():
         return cli.main(words)
     from tui import launch
 
@@ -36,10 +37,6 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 def on_terminal() -> bool:
     """Whether somebody sits at a terminal that can show a screen."""
     return all(os.isatty(fd) for fd in (0, 1)) and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def _dashboard_is_meant(words: Sequence[str]) -> bool:
-    return not words or (words[0].startswith("-") and words[0] not in _ANSWERED_AT_ONCE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ def losses(ledger: Mapping[str, int]) -> dict[str, int]:
 
 
 def losses_line(ledger: Mapping[str, int]) -> str:
-    """`"lost: ring_full 12, unparsed 3"`, "" where nothing was lost."""
+    """`"lost on this host: ring_full 12, unparsed 3"`, "" where nothing was lost.
+
+    On the whole host, whatever is selected: whose a message was that never came out of the kernel nobody can tell.
+    """
     lost = losses(ledger)
     causes = ", ".join(f"{cause} {count}" for cause, count in lost.items())
-    return f"lost: {causes}" if lost else ""
+    return f"lost on this host: {causes}" if lost else ""

@@ -72,7 +72,7 @@ def _capture(view: View) -> Iterator[str]:
     facts, use = view.facts(), view.use()
     ledger = facts.ledger
     yield f"capture: {ledger['seen']} messages seen, {use.rows} requests kept in {use.used_bytes / 2**20:.1f} MiB"
-    yield losses_line(ledger) or "lost: nothing"
+    yield losses_line(ledger) or "lost on this host: nothing"
     yield f"collector: {facts.cpu_percent:.1f} % of a core, {facts.rss_bytes / 2**20:.0f} MiB"
 
 

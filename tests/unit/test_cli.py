@@ -75,7 +75,7 @@ def test_waiting_requests_are_printed_where_they_are_asked_for(l7top: Run) -> No
 def test_losses_are_told_by_cause(l7top: Run) -> None:
     ledger = {"seen": 20, "sessions": 10, "other_end": 2, "unparsed": 1, "ring_full": 7, "dropped": 0, "waiting": 2}
     _, _, err = l7top("requests", "--for", "20ms", collector=FakeCollector([], ledger=ledger))
-    assert err.splitlines()[1:] == ["l7top: lost: ring_full 7, unparsed 1"]
+    assert err.splitlines()[1:] == ["l7top: lost on this host: ring_full 7, unparsed 1"]
 
 
 def test_the_whole_ledger_is_told_where_it_is_asked_for(l7top: Run) -> None:
@@ -133,7 +133,15 @@ def test_options_reach_the_collector(l7top: Run) -> None:
         ),
         (["requests", "--pid", "x"], ExitCode.USAGE, "argument --pid: 'x' is no whole number"),
         (["requests", "--pid", "4194305"], ExitCode.USAGE, "argument --pid: there is no process 4194305"),
-        (["requests", "--side", "left"], ExitCode.USAGE, "argument --side: invalid"),
+        (
+            ["requests", "--side", "left"],
+            ExitCode.USAGE,
+            "argument --side: 'left' is no side: there are server, client, both",
+        ),
+        (["requests", "--from", ""], ExitCode.USAGE, "argument --from: names no source"),
+        (["stat", "protocol:http"], ExitCode.USAGE, "protocol is never 'http': it is one of mongodb, kafka"),
+        (["--memory", "1"], ExitCode.USAGE, "argument --memory: '1' is no size such as 64M"),
+        (["status:fine"], ExitCode.USAGE, "status is never 'fine'"),
         (
             ["requests", "--protocols", "sip"],
             ExitCode.USAGE,

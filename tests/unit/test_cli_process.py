@@ -92,7 +92,7 @@ def test_a_signal_ends_stat_with_what_there_is() -> None:
 def test_losses_go_to_stderr_as_one_line() -> None:
     code, out, err = end(start("requests", "--for", "50ms", scene="losses"))
     assert (code, out) == (ExitCode.OK, b"")
-    assert err == CAPTURING + b"l7top: lost: ring_full 3, unparsed 2\n"
+    assert err == CAPTURING + b"l7top: lost on this host: ring_full 3, unparsed 2\n"
 
 
 def test_lines_reach_a_terminal() -> None:

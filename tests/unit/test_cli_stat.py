@@ -113,7 +113,7 @@ def test_bare_l7top_is_stat(stat: Run, monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_losses_and_the_ledger_are_told(stat: Run) -> None:
     _, out, err = stat("--json", "--ledger", batches=[], ledger={"seen": 3, "unparsed": 3})
     assert json.loads(out)["capture"]["unparsed"] == 3
-    assert err.splitlines()[1:] == ["l7top: lost: unparsed 3", '{"seen": 3, "unparsed": 3}']
+    assert err.splitlines()[1:] == ["l7top: lost on this host: unparsed 3", '{"seen": 3, "unparsed": 3}']
 
 
 HOSTILE = ["[/x]\x1b]52;c;cm0=\x07", "\u202eevil", "漢" * 60, "e" + "\u0301" * 50, "nul\x00", "x" * 100_000, "\ud800"]
@@ -164,3 +164,11 @@ def test_a_process_is_its_name_and_pid() -> None:
 )
 def test_numbers_have_three_digits(number: float, text: str) -> None:
     assert short(number) == text
+
+
+def test_without_a_terminal_the_dashboards_options_and_a_filter_alone_are_stats(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(headless, "open_collector", FakeCollector(TRAFFIC).open)
+    assert cli.main(("operation:find", "--for", "50ms", "--memory", "64M", "--literals", "--json")) == ExitCode.OK
+    assert set(groups(capsys.readouterr().out)) == {"find"}

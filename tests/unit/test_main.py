@@ -51,6 +51,11 @@ def test_its_options_and_its_filter_reach_the_dashboard(calls: list[tuple[Any, .
     assert calls == [("dashboard", options, "status:error protocol:kafka")]
 
 
+def test_a_filter_alone_is_the_dashboards(calls: list[tuple[Any, ...]]) -> None:
+    assert main.main(["status:error", "--side", "server", "duration>50ms"]) == 0
+    assert calls == [("dashboard", CaptureOptions(side=Side.SERVER), "status:error duration>50ms")]
+
+
 @pytest.mark.parametrize("words", [["stat"], ["requests", "status:error"], ["--version"], ["-h"], ["nonsense"]])
 def test_a_command_is_none_of_its_business(calls: list[tuple[Any, ...]], words: list[str]) -> None:
     main.main(words)
