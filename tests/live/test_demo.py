@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -96,4 +97,13 @@ def test_on_a_terminal_the_fifth_second_shows_what_matters_and_closing_it_ends_a
         pids = list(descendants(terminal.pid))
         terminal.close()
         assert probes_of.left(probes, SOON_S) == set()
+        assert wait_until_gone([terminal.pid, *pids], SOON_S) == []
+
+
+def test_killed_it_leaves_neither_files_nor_processes(environment: dict[str, str], tmp_path: Path) -> None:
+    with OnTerminal(DEMO, environment=environment) as terminal:
+        terminal.until(b"Overview", TIMEOUT_S)
+        pids = list(descendants(terminal.pid))
+        assert len(list(tmp_path.iterdir())) >= 2
+        os.kill(terminal.pid, signal.SIGKILL)
         assert wait_until_gone([terminal.pid, *pids], SOON_S) == []

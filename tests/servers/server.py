@@ -7,15 +7,19 @@ import atexit
 import random
 import socket
 import subprocess
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import ClassVar, Self
 
 START_TIMEOUT_S = 60.0
 LOG_LINES_SHOWN = 40
+
+# Until its standard input ends, which it does with whoever started it, however that ends. A server that is being killed
+# may still write.
+_REMOVE_AT_THE_END = 'cat; until rm -rf "$1" && [ ! -e "$1" ]; do sleep 0.05; done'
 
 
 class ServerError(Exception):
@@ -29,7 +33,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._files: TemporaryDirectory[str] | None = None
+        self._files: _Directory | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -52,7 +56,7 @@ class Server(ABC):
         """The server's own directory, gone after stop(). Raises RuntimeError unless it was started."""
         if self._files is None:
             raise RuntimeError(f"{self.name} is not running")
-        return Path(self._files.name)
+        return self._files.path
 
     @property
     def log(self) -> Path:
@@ -65,7 +69,7 @@ class Server(ABC):
         Call it from a thread that lives on: the kernel kills the server when the calling thread ends, which
         is how no server outlives a test run that was killed. Raises ServerError.
         """
-        self._files = TemporaryDirectory(prefix=f"l7top-{self.name}-", ignore_cleanup_errors=True)
+        self._files = _Directory(f"l7top-{self.name}-")
         atexit.register(self.stop)
         try:
             command = ["setpriv", "--pdeathsig", "KILL", *self.command()]
@@ -91,7 +95,7 @@ class Server(ABC):
             self._process.wait()
             self._process = None
         if self._files is not None:
-            self._files.cleanup()
+            self._files.remove()
             self._files = None
 
     def __enter__(self) -> Self:
@@ -115,6 +119,23 @@ class Server(ABC):
     def _failure(self, what: str) -> str:
         tail = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
         return "\n".join([f"{self.name} on port {self.port} {what}; its log ends:", *tail])
+
+
+class _Directory:
+    """A directory that does not outlive this process, even where that is killed."""
+
+    def __init__(self, prefix: str) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        self._remover = subprocess.Popen(
+            ["sh", "-c", _REMOVE_AT_THE_END, "sh", self.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what ends this process shall not end it
+        )
+
+    def remove(self) -> None:
+        self._remover.communicate()
 
 
 def free_port() -> int:
