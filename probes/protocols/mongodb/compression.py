@@ -113,24 +113,20 @@ def _zlib(body: bytes, bound: int) -> tuple[bytes | None, str]:
 def sealed(head: bytes, body: bytes, *, total: int) -> bytes:
     """The compressed message of `total` bytes that `head` begins, with `body` in the place of what was inflated of it.
 
-    It is as long as before, and inflates to just as many bytes. Whatever compressed it, zlib does now: if all of it is
-    here, zeros follow, and its last byte tells the compressor. Its header alone where that needs more room.
+    It inflates to just as many bytes, and if all of it is here, it is as long as before. Whatever compressed it, zlib
+    does now: zeros may follow, and the last byte tells the compressor. Its header alone where that needs more room.
     """
     opcode, size, compressor_id = COMPRESSED.unpack_from(head, HEADER_BYTES)
     header = head[:HEADER_BYTES] + COMPRESSED.pack(opcode, size, _ZLIB)
     room = min(len(head), total) - COMPRESSED_BYTES
     if compressor_id == _NOOP:
         return head[:COMPRESSED_BYTES] + body.ljust(room, b"\0")
-    if len(head) >= total and len(body) == size:
-        packed = zlib.compress(body, 9)
-        if len(packed) < room:
-            return header + packed.ljust(room - 1, b"\0") + bytes([compressor_id])
-    else:
-        stream = zlib.compressobj(9)
-        packed = stream.compress(body) + stream.flush(zlib.Z_SYNC_FLUSH)
-        if len(packed) <= room:
-            return header + packed
-    return head[:COMPRESSED_BYTES]
+    packed = zlib.compress(body, 9)
+    if len(packed) >= room:
+        return head[:COMPRESSED_BYTES]
+    if len(head) >= total:
+        packed = packed.ljust(room - 1, b"\0")
+    return header + packed + bytes([compressor_id])
 
 
 def _snappy(body: bytes, size: int) -> bytes | None:
