@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from probes import doctor, headless
@@ -21,6 +22,7 @@ from probes.filters import FIELDS, FilterError, Predicate, is_filter, session_fi
 from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
+from probes.outputs.recording.files import Rotation
 from probes.records import Side
 from probes.store.red import DEFAULT_BY
 from probes.store.red import FIELDS as GROUP_FIELDS
@@ -41,6 +43,7 @@ top for layer 7: the MongoDB and Kafka requests that this host serves and sends,
 commands:
   requests   one JSON line for each request and what became of it
   stat       rate, errors and durations of each operation over some time
+  record     a pcapng file that replays here and that Wireshark opens
   doctor     what this host can do, what is missing, and the command that mends it
 
 Without a command: the dashboard; where there is no terminal: stat, for 10 s.
@@ -73,9 +76,15 @@ def _seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _size(text: str) -> int:
+def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+)([kMG])", text)
-    size = int(match[1]) << _SHIFTS[match[2]] if match else 0
+    if match is None or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 64M or 1G")
+    return int(match[1]) << _SHIFTS[match[2]]
+
+
+def _size(text: str) -> int:
+    size = _bytes(text)
     if size < MIN_MEMORY:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 64M or 1G, of at least {MIN_MEMORY >> 20}M")
     return size
@@ -129,8 +138,8 @@ def _by(text: str) -> tuple[str, ...]:
     return names
 
 
-def _capture_parser(prog: str, description: str) -> _Parser:
-    """The options that say what to capture; whatever captures has them."""
+def _filtered_parser(prog: str, description: str) -> _Parser:
+    """The options of what captures and shows some of it."""
     fields = "\n".join(f"  {name:<15} {field.help}" for name, field in FIELDS.items())
     parser = _Parser(
         prog=prog,
@@ -141,6 +150,12 @@ def _capture_parser(prog: str, description: str) -> _Parser:
         f"numbers also take > >= < <= (quote these from the shell). The fields:\n{fields}",
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="which requests, e.g. status:error target:shop.*")
+    _add_capture_options(parser)
+    return parser
+
+
+def _add_capture_options(parser: _Parser) -> None:
+    """The options that say what to capture; whatever captures has them."""
     parser.add_argument(
         "--side",
         type=_side,
@@ -169,15 +184,19 @@ def _capture_parser(prog: str, description: str) -> _Parser:
         metavar="SOURCE",
         help="where requests come from: live (default)",
     )
-    return parser
 
 
 def _headless_parser(command: str, description: str) -> _Parser:
     """The options of a command that captures for some time and prints."""
-    parser = _capture_parser(f"l7top {command}", description)
+    parser = _filtered_parser(f"l7top {command}", description)
+    _add_ending_options(parser)
+    return parser
+
+
+def _add_ending_options(parser: _Parser) -> None:
+    """The options of whatever captures for some time."""
     parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="end after this time, e.g. 10s")
     parser.add_argument("--ledger", action="store_true", help="at the end, what became of each message, on stderr")
-    return parser
 
 
 def _add_literals(parser: _Parser) -> None:
@@ -196,7 +215,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
     if arguments.source != "live":
         raise Refusal(f"--from {arguments.source} is not yet supported: only live is", ExitCode.SOURCE)
     try:
-        selected = session_filter(" ".join(arguments.filter))
+        selected = session_filter(" ".join(getattr(arguments, "filter", ())))
     except FilterError as error:
         raise Refusal(str(error), ExitCode.USAGE) from error
     options = CaptureOptions(
@@ -213,7 +232,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
 
 def dashboard(words: Sequence[str]) -> tuple[CaptureOptions, str]:
     """What `l7top` without a command asks for: what to capture, and the filter to begin with. Raises Refusal."""
-    parser = _capture_parser("l7top", "The dashboard: this host's requests, live.")
+    parser = _filtered_parser("l7top", "The dashboard: this host's requests, live.")
     _add_literals(parser)
     _add_memory(parser)
     arguments, options, _ = _parse(parser, words)
@@ -265,6 +284,32 @@ def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
     return ExitCode.OK
 
 
+def _record(words: Sequence[str]) -> ExitCode:
+    parser = _Parser(
+        prog="l7top record",
+        description="Records what goes by in FILE, a pcapng that replays here and that Wireshark opens. FILE is new,"
+        " and belongs to whoever called sudo. Values of documents and payloads are overwritten: it can be shared.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="e.g. incident.pcapng")
+    _add_capture_options(parser)
+    _add_ending_options(parser)
+    parser.add_argument("--literals", action="store_true", help="keep values of documents and payloads")
+    parser.add_argument(
+        "--rotate-size", type=_bytes, metavar="SIZE", help="begin another file (FILE_00002, …) at this size, e.g. 100M"
+    )
+    parser.add_argument("--rotate-time", type=_seconds, metavar="TIME", help="and after this time, e.g. 10m")
+    parser.add_argument("--keep", type=_bounded(1), metavar="N", help="of these files only the last N")
+    arguments, options, _ = _parse(parser, words)
+    rotation = Rotation(arguments.rotate_size, arguments.rotate_time, arguments.keep)
+    if rotation.keep is not None and not rotation.is_wanted:
+        parser.error("--keep is for files that --rotate-size or --rotate-time begin")
+    headless.record(
+        options, arguments.file, rotation, seconds=arguments.seconds or float("inf"), ledger=arguments.ledger
+    )
+    return ExitCode.OK
+
+
 def _doctor(words: Sequence[str]) -> ExitCode:
     parser = _Parser(prog="l7top doctor", description="What this host can do, and the command that mends the rest.")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -277,6 +322,7 @@ def _doctor(words: Sequence[str]) -> ExitCode:
 COMMANDS: dict[str, Callable[[Sequence[str]], ExitCode]] = {
     "requests": _requests,
     "stat": _stat,
+    "record": _record,
     "doctor": _doctor,
 }
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from probes.kernel.loader import Kernel
 from probes.options import CaptureOptions
+from probes.outputs.recording.tap import Tap
 from probes.protocols.interface import LooksAround, WireProtocol
 from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
@@ -17,6 +18,7 @@ from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
 from probes.sources.live import Ignored, LiveSource
+from probes.sources.sink import Sink
 
 # A wake-up per event is what would cost the traced processes most; and each of ours begins with cold caches.
 DRAIN_EVERY_S = 0.05
@@ -45,20 +47,23 @@ class RingUse(NamedTuple):
 class Collector:
     """Live capture of this host. `emit` is handed each session once it has ended, during `step`.
 
-    Raises Refusal where the host does not allow it.
+    `tap` records what goes by, of each end by itself. Raises Refusal where the host does not allow it.
     """
 
-    def __init__(self, options: CaptureOptions, emit: Callable[[Session], None]) -> None:
+    def __init__(self, options: CaptureOptions, emit: Callable[[Session], None], *, tap: Tap | None = None) -> None:
         wanted = options.protocols
         self.protocols = {name: p for name, p in known_protocols().items() if not wanted or name in wanted}
         self._ledger = Ledger()
         self._selected = selected(options.side, options.pids)
-        self._ends = Ends(self._selecting(emit), self._ledger, quieten=lambda end: self._source.quieten(end))
-        self._pairing = Pairing(tuple(self.protocols.values()), self._ends.session, self._ledger)
+        self._tap = tap
+        self._ends = Ends(self._selecting(emit), self._ledger, quieten=self._quieten)
+        spoken = self.protocols.values() if tap is None else map(tap.watched, self.protocols.values())
+        self._pairing = Pairing(tuple(spoken), self._ends.session, self._ledger)
         self._kernel = Kernel(
             head_bytes=options.head_bytes, ring_bytes=options.ring_bytes, protocols=tuple(self.protocols)
         )
-        self._source = LiveSource(self._kernel, _Rooms(self._pairing, self._ends))
+        rooms: Sink = _Rooms(self._pairing, self._ends)
+        self._source = LiveSource(self._kernel, rooms if tap is None else tap.before(rooms, self._pairing.asks))
         self._looking: dict[str, LooksAround] = {
             name: protocol for name, protocol in self.protocols.items() if isinstance(protocol, LooksAround)
         }
@@ -122,6 +127,8 @@ class Collector:
         self._pairing.tick(now_ns + _PATIENCE_NS)
         for patience in (2, 3):  # what is held turns twice
             self._ends.tick(now_ns + patience * _PATIENCE_NS)
+        if self._tap is not None:
+            self._tap.finish()
 
     def close(self) -> None:
         """Detaches the probes."""
@@ -137,12 +144,18 @@ class Collector:
             self._source.tend(now_ns)
             self._ends.tick(now_ns)  # first: what the pairing tells now waits from now on
             self._pairing.tick(now_ns)
+            if self._tap is not None:
+                self._tap.tick(now_ns)
         if now_ns >= self._next_recheck_ns:
             self._next_recheck_ns = now_ns + _RECHECK_NS
             stale = self._pairing.waiting(now_ns, older_than_ns=_RECHECK_NS)
             self._source.recheck({s.connection.id: s.connection for s in stale}.values(), now_ns)
             self._look_around()
         return records
+
+    def _quieten(self, end: Connection) -> bool:
+        """Whether a client's end tells but times from now on. A recording wants its messages, too."""
+        return self._tap is None and self._source.quieten(end)
 
     def _look_around(self) -> None:
         for name, protocol in self._looking.items():

@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     KERNEL = 5  # kernel, tracefs or lockdown do not allow the probes
     SOURCE = 6  # what --from names is not supported
     INTERNAL = 70  # a bug of l7top (EX_SOFTWARE)
-    OUTPUT = 74  # stdout cannot be written (EX_IOERR)
+    OUTPUT = 74  # stdout, or a recording, cannot be written (EX_IOERR)
     INTERRUPTED = 130  # SIGINT before the capture began
 
 

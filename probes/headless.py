@@ -11,15 +11,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from probes import doctor
+from probes.exit_codes import ExitCode, Refusal
 from probes.filters import Predicate
 from probes.options import CaptureOptions
 from probes.outputs.lines import Lines
 from probes.outputs.losses import losses_line
-from probes.outputs.record import Recorder, json_line
+from probes.outputs.record import Recorder, WallClock, json_line
+from probes.outputs.recording.files import Files, Rotation
+from probes.outputs.recording.tap import Tap
+from probes.outputs.recording.writer import Recording
 from probes.outputs.table import table
 from probes.protocols.interface import WireProtocol
 from probes.records import Session
@@ -51,6 +56,13 @@ def open_collector(options: CaptureOptions, emit: Callable[[Session], None]) -> 
     from probes.collector import Collector  # not needed where the answer is a refusal
 
     return Collector(options, emit)
+
+
+def open_recorder(options: CaptureOptions, tap: Tap) -> Capture:
+    """The same, with all that goes by recorded; sessions are of no interest."""
+    from probes.collector import Collector
+
+    return Collector(options, lambda session: None, tap=tap)
 
 
 class Stop(AbstractContextManager["Stop"]):
@@ -195,3 +207,22 @@ def stat(
         count = sum(row["requests"] for row in rows)
         lines.text(f"{count} requests in {ending.seconds:.1f} s\n{table(rows, by, width)}")
     tell(ending.ledger, whole=ledger)
+
+
+def record(
+    options: CaptureOptions, path: Path, rotation: Rotation, *, seconds: float = math.inf, ledger: bool = False
+) -> None:
+    """Records what goes by for `seconds` in new files at `path`. Raises Refusal, also where no more can be written."""
+    doctor.require_live()  # before there is a file
+    recording = Recording(Files(path, rotation), WallClock().offset_ns, literals=options.literals)
+    tap = Tap(recording, options)
+    with closing(recording), Stop() as stop, closing(open_recorder(options, tap)) as capture:
+        narrate(f"capturing {' and '.join(capture.protocols)} messages of this host in {recording.name}")
+        begun = time.monotonic()
+        while not (stop.asked or tap.ended) and (left := begun + seconds - time.monotonic()) > 0:
+            capture.step(min(left, STEP_S))
+        capture.finish()
+        narrate(f"{recording.messages} messages recorded")
+        tell(capture.ledger(), whole=ledger)
+    if tap.ended:
+        raise Refusal(tap.ended, ExitCode.OUTPUT)

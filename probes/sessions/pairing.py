@@ -89,6 +89,11 @@ class Pairing:
         self._ledger.add(Cause.OTHER_END, bool(entry[3]))
         return Times(entry[1], entry[2], times.reply_first, times.reply_last)
 
+    def asks(self, connection: Connection) -> bool | None:
+        """Which direction of the connection carries the requests (True: outbound); None until that is confirmed."""
+        stream = self._streams.get(connection.id)
+        return None if stream is None or stream.protocol is None else stream.asks
+
     def quiet_request(self, connection: Connection, head: Head) -> Session | None:
         """The request that waits on a quiet end, as a session (INFLIGHT); None where it cannot be read."""
         stream = self._streams.get(connection.id)

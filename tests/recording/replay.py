@@ -131,7 +131,7 @@ def sessions(path: Path, *, head_bytes: int = 1024) -> tuple[list[Session], dict
             ends.closed(connection, ns)
         now_ns = max(now_ns, ns)
     pairing.tick(now_ns + 3 * _SECOND_NS)
-    for patience in (6, 9):
+    for patience in (6, 9, 12):
         ends.tick(now_ns + patience * _SECOND_NS)
     waiting = ends.waiting(pairing.waiting(now_ns))
     return found + waiting, {protocol.name: protocol for protocol in protocols}

@@ -112,7 +112,11 @@ def test_options_reach_the_collector(l7top: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["nonsense"], ExitCode.USAGE, "there is no command 'nonsense': the commands are requests, stat, doctor"),
+        (
+            ["nonsense"],
+            ExitCode.USAGE,
+            "there is no command 'nonsense': the commands are requests, stat, record, doctor",
+        ),
         (
             ["requests", "--frm", "live"],
             ExitCode.USAGE,

@@ -122,6 +122,8 @@ def sealed(head: bytes, body: bytes, *, total: int) -> bytes:
     if compressor_id == _NOOP:
         return head[:COMPRESSED_BYTES] + body.ljust(room, b"\0")
     packed = zlib.compress(body, 9)
+    if len(packed) == room and compressor_id == _ZLIB:
+        return header + packed
     if len(packed) >= room:
         return head[:COMPRESSED_BYTES]
     if len(head) >= total:

@@ -93,7 +93,12 @@ _COMMAND: Rules = {
     b"$readPreference": {b"mode": ANY},
     b"cursor": {b"batchSize": NUMBER},
     b"cursors": {_EACH: NUMBER},
-    b"client": {b"application": {b"name": ANY}, b"driver": {b"name": ANY, b"version": ANY}},
+    b"client": {
+        b"application": {b"name": ANY},
+        b"driver": {b"name": ANY, b"version": ANY},
+        b"platform": ANY,
+        b"os": {b"type": ANY, b"name": ANY, b"architecture": ANY, b"version": ANY},
+    },
     b"hint": {_ITSELF: ANY, _EACH: NUMBER},
     b"nsInfo": {_EACH: {b"ns": ANY}},
 }
@@ -204,7 +209,9 @@ class _Masked:
         if opened.sealed:
             return head._replace(data=data[:HEADER_BYTES], tail=b"", windows=())
         if opened.compressor:
-            captured = sealed(opened.captured, data[HEADER_BYTES:], total=head.total)
+            captured = opened.captured
+            if data != opened.data:
+                captured = sealed(captured, data[HEADER_BYTES:], total=head.total)
             return head._replace(data=captured, tail=b"", windows=())
         if len(head.data) < len(data) == head.total:  # its tail completed it
             return head._replace(data=data[: len(head.data)], tail=data[len(head.data) :], windows=())
