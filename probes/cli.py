@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from probes import doctor, headless
 from probes.exit_codes import ExitCode, Refusal
 from probes.filters import FIELDS, FilterError, Predicate, is_filter, session_filter
-from probes.options import MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
+from probes.options import LIVE, MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
 from probes.outputs.recording.files import Rotation
@@ -113,11 +113,7 @@ def _source(text: str) -> str:
 
 
 def _pids(text: str) -> list[int]:
-    pids = [_bounded(1)(word) for word in text.split(",")]
-    for pid in pids:
-        if not os.path.exists(f"/proc/{pid}"):
-            raise argparse.ArgumentTypeError(f"there is no process {pid}")
-    return pids
+    return [_bounded(1)(word) for word in text.split(",")]
 
 
 def _protocols(text: str) -> tuple[str, ...]:
@@ -180,9 +176,9 @@ def _add_capture_options(parser: _Parser) -> None:
         "--from",
         dest="source",
         type=_source,
-        default="live",
+        default=LIVE,
         metavar="SOURCE",
-        help="where requests come from: live (default)",
+        help="where requests come from: live (default), a pcap or pcapng FILE, or - for such a capture on stdin",
     )
 
 
@@ -212,8 +208,9 @@ def _add_memory(parser: _Parser) -> None:
 def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, CaptureOptions, Predicate]:
     """Raises Refusal."""
     arguments = parser.parse_intermixed_args(words)
-    if arguments.source != "live":
-        raise Refusal(f"--from {arguments.source} is not yet supported: only live is", ExitCode.SOURCE)
+    for pid in arguments.pids:
+        if arguments.source == LIVE and not os.path.exists(f"/proc/{pid}"):
+            raise Refusal(f"argument --pid: there is no process {pid}: see {parser.prog} --help", ExitCode.USAGE)
     try:
         selected = session_filter(" ".join(getattr(arguments, "filter", ())))
     except FilterError as error:
@@ -259,7 +256,7 @@ def _requests(words: Sequence[str]) -> ExitCode:
 def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
     """`for_dashboard`: the dashboard was meant, but there is no terminal; its options have no meaning here."""
     parser = _headless_parser(
-        "stat", "Rate, errors and durations of each operation, over 10 s or as long as --for says."
+        "stat", "Rate, errors and durations of each operation, over 10 s, a capture's time, or as long as --for says."
     )
     parser.add_argument(
         "--by",
@@ -276,7 +273,7 @@ def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
     headless.stat(
         options,
         selected,
-        seconds=arguments.seconds or _STAT_SECONDS,
+        seconds=arguments.seconds or (_STAT_SECONDS if options.is_live else float("inf")),
         by=arguments.by,
         as_json=arguments.json,
         ledger=arguments.ledger,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
-from probes.kernel.loader import Kernel
 from probes.options import CaptureOptions
 from probes.outputs.recording.tap import Tap
 from probes.protocols.interface import LooksAround, WireProtocol
@@ -17,11 +14,9 @@ from probes.records import Connection, Ledger, Session, Times
 from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
-from probes.sources.live import Ignored, LiveSource
 from probes.sources.sink import Sink
+from probes.sources.source import Ignored, RingUse, Source
 
-# A wake-up per event is what would cost the traced processes most; and each of ours begins with cold caches.
-DRAIN_EVERY_S = 0.05
 _TICK_NS = 100_000_000
 _RECHECK_NS = 1_000_000_000
 _PATIENCE_NS = 3_000_000_000  # more than pairing and ends wait for anything
@@ -36,21 +31,26 @@ def known_protocols() -> dict[str, WireProtocol]:
     return {protocol.name: protocol for protocol in (make() for make in PROTOCOLS)}
 
 
-class RingUse(NamedTuple):
-    """Bytes of the ring buffer: all, now waiting, and the most that ever waited."""
-
-    size: int
-    used: int
-    peak: int
+OpenSource = Callable[[CaptureOptions, tuple[str, ...], Sink], Source]
+"""Opens the source that the options name, for the protocols with these names. Raises Refusal."""
 
 
 class Collector:
-    """Live capture of this host. `emit` is handed each session once it has ended, during `step`.
+    """What is captured from one source, in that source's time. `emit` is handed each session once it has ended, during
+    `step`.
 
-    `tap` records what goes by, of each end by itself. Raises Refusal where the host does not allow it.
+    `tap` records what goes by, of each end by itself. Raises Refusal where the source cannot be opened, or turns out to
+    be none.
     """
 
-    def __init__(self, options: CaptureOptions, emit: Callable[[Session], None], *, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        options: CaptureOptions,
+        emit: Callable[[Session], None],
+        open_source: OpenSource,
+        *,
+        tap: Tap | None = None,
+    ) -> None:
         wanted = options.protocols
         self.protocols = {name: p for name, p in known_protocols().items() if not wanted or name in wanted}
         self._ledger = Ledger()
@@ -59,32 +59,57 @@ class Collector:
         self._ends = Ends(self._selecting(emit), self._ledger, quieten=self._quieten)
         spoken = self.protocols.values() if tap is None else map(tap.watched, self.protocols.values())
         self._pairing = Pairing(tuple(spoken), self._ends.session, self._ledger)
-        self._kernel = Kernel(
-            head_bytes=options.head_bytes, ring_bytes=options.ring_bytes, protocols=tuple(self.protocols)
-        )
         rooms: Sink = _Rooms(self._pairing, self._ends)
-        self._source = LiveSource(self._kernel, rooms if tap is None else tap.before(rooms, self._pairing.asks))
+        sink = rooms if tap is None else tap.before(rooms, self._pairing.asks)
+        self._source = open_source(options, tuple(self.protocols), sink)
+        self.now_ns = self._source.now_ns
         self._looking: dict[str, LooksAround] = {
-            name: protocol for name, protocol in self.protocols.items() if isinstance(protocol, LooksAround)
+            name: protocol
+            for name, protocol in self.protocols.items()
+            if options.is_live and isinstance(protocol, LooksAround)
         }
         self._next_tick_ns = self._next_recheck_ns = 0
-        self._peak_ring_bytes = 0
         # Sessions live long and hold no cycles: looking for those often would cost more than all else.
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
     def step(self, timeout_s: float) -> int:
         """Waits for at most `timeout_s` or one drain's interval, takes what has gone by; how many records that were."""
-        time.sleep(min(timeout_s, DRAIN_EVERY_S))
+        self._source.wait(timeout_s)
         records = taken = self._drain()
         while taken >= _MUCH:
             taken = self._drain()
             records += taken
         return records
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the source has come to its end."""
+        return self._source.is_over
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the source, "" where nothing is."""
+        return self._source.damage
+
+    @property
+    def wall_offset_ns(self) -> int:
+        """What the source's time lacks to the time since the epoch."""
+        return self._source.wall_offset_ns
+
+    @property
+    def elapsed_ns(self) -> int:
+        """For how long has been captured: of a file, its own time."""
+        return self._source.elapsed_ns
+
+    @property
+    def progress(self) -> float | None:
+        """The share of the source that is done, None where that is not to be known."""
+        return self._source.progress
+
     def waiting(self, *, older_than_ns: int = 0) -> list[Session]:
         """The requests in flight for at least so long, oldest first, each once."""
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         waiting = self._pairing.waiting(now_ns, older_than_ns=older_than_ns)
         for connection, head in self._source.quiet_requests(older_than_ns, now_ns):
             session = self._pairing.quiet_request(connection, head)
@@ -99,30 +124,28 @@ class Collector:
 
     def ignored(self) -> Collection[Ignored]:
         """The last connections that carried none."""
-        return self._source.ignored.values()
+        return self._source.ignored()
 
     def ring(self) -> RingUse:
         """How full the ring is and has been when it was drained."""
-        ring = self._kernel.ring
-        return RingUse(ring.size, ring.waiting_bytes, self._peak_ring_bytes)
+        return self._source.ring()
 
     def ledger(self) -> dict[str, int]:
         """Messages by what became of them, and losses by cause (README, "Losses")."""
-        self._pairing.tick(time.monotonic_ns())
-        kernel = self._kernel.counters()
+        self._pairing.tick(self.now_ns())
+        counters = self._source.counters()
         return {
-            "seen": kernel.pop("messages"),
+            "seen": counters.pop("seen"),
             **{str(cause): n for cause, n in self._ledger.counts.items()},
-            **kernel,
-            **{f"lost_{what}": n for what, n in self._source.losses.items()},
+            **counters,
         }
 
     def finish(self) -> None:
         """Ends the capture: emits what has gone by until now, and what was held for its other end."""
-        self._kernel.detach()
+        self._source.stop()
         while self._drain():
             pass
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         # Nothing more can come: decide at once what would wait for it.
         self._pairing.tick(now_ns + _PATIENCE_NS)
         for patience in (2, 3):  # what is held turns twice
@@ -131,14 +154,13 @@ class Collector:
             self._tap.finish()
 
     def close(self) -> None:
-        """Detaches the probes."""
-        self._kernel.close()
+        """Lets go of the source."""
+        self._source.close()
         gc.unfreeze()
 
     def _drain(self) -> int:
-        self._peak_ring_bytes = max(self._peak_ring_bytes, self._kernel.ring.waiting_bytes)
         records = self._source.drain()
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         if now_ns >= self._next_tick_ns:
             self._next_tick_ns = now_ns + _TICK_NS
             self._source.tend(now_ns)
@@ -177,6 +199,7 @@ class _Rooms:
         self._pairing, self._ends = pairing, ends
         self.message = pairing.message
         self.unseen = pairing.unseen
+        self.missed = pairing.missed
         self.addressed = ends.addressed
 
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
@@ -185,7 +208,8 @@ class _Rooms:
         self._ends.exchange(connection, id, times, messages)
 
     def opened(self, connection: Connection) -> None:
-        self._ends.opened(connection)
+        if connection.process is not None:  # else there is one view of it, which nothing has to be joined with
+            self._ends.opened(connection)
         self._pairing.opened(connection)
 
     def closed(self, connection: Connection, ns: int) -> None:

@@ -56,9 +56,10 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
     doctor.require_live()
     from probes.collector import Collector  # none of this is needed where the answer is a refusal
     from probes.feeding import Feeding
+    from probes.sources.opening import open_source
 
     feeding = Feeding(options)
-    with headless.Stop() as stop, closing(Collector(options, feeding.ended)) as capture:
+    with headless.Stop() as stop, closing(Collector(options, feeding.ended, open_source)) as capture:
         privileges.run_last()
         privileges.keep_only(_needed())
         store = feeding.begin(capture)

@@ -14,7 +14,8 @@ class ExitCode(IntEnum):
     PRIVILEGES = 3  # not root, or a capability is missing
     BCC = 4  # the BPF Compiler Collection cannot be imported
     KERNEL = 5  # kernel, tracefs or lockdown do not allow the probes
-    SOURCE = 6  # what --from names is not supported
+    SOURCE = 6  # what --from names cannot be read, or is no capture
+    DAMAGED = 7  # a capture is cut off or damaged: what comes before was told
     INTERNAL = 70  # a bug of l7top (EX_SOFTWARE)
     OUTPUT = 74  # stdout, or a recording, cannot be written (EX_IOERR)
     INTERRUPTED = 130  # SIGINT before the capture began

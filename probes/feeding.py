@@ -11,12 +11,11 @@ from typing import Protocol
 
 import psutil
 
-from probes.collector import RingUse
 from probes.options import CaptureOptions
 from probes.processes import Processes
 from probes.protocols.interface import WireProtocol
 from probes.records import Connection, Session
-from probes.sources.live import Ignored
+from probes.sources.source import Ignored, RingUse
 from probes.store.view import Facts
 from probes.store.writer import Writer
 

@@ -7,7 +7,6 @@ import math
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from probes.filters import Predicate
 from probes.options import CaptureOptions
 from probes.outputs.lines import Lines
 from probes.outputs.losses import losses_line
-from probes.outputs.record import Recorder, WallClock, json_line
+from probes.outputs.progress import Progress
+from probes.outputs.record import CaptureClock, Recorder, WallClock, json_line
 from probes.outputs.recording.files import Files, Rotation
 from probes.outputs.recording.tap import Tap
 from probes.outputs.recording.writer import Recording
@@ -30,6 +30,7 @@ from probes.protocols.interface import WireProtocol
 from probes.records import Session
 from probes.store.red import DEFAULT_BY, Red
 
+_SECOND_NS = 1_000_000_000
 STEP_S = 0.1  # the longest that a step waits: how late a signal, --for or a gone reader may be noticed
 
 
@@ -47,22 +48,37 @@ class Capture(Protocol):
 
     def ledger(self) -> dict[str, int]: ...
 
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def damage(self) -> str: ...
+
+    @property
+    def elapsed_ns(self) -> int: ...
+
+    @property
+    def progress(self) -> float | None: ...
+
     def close(self) -> None: ...
 
 
 def open_collector(options: CaptureOptions, emit: Callable[[Session], None]) -> Capture:
-    """A capture that runs; its probes are attached. Raises Refusal where this host does not allow it."""
-    doctor.require_live()
+    """A capture that runs; where it is live, its probes are attached. Raises Refusal where that is not to be."""
+    if options.is_live:
+        doctor.require_live()
     from probes.collector import Collector  # not needed where the answer is a refusal
+    from probes.sources.opening import open_source
 
-    return Collector(options, emit)
+    return Collector(options, emit, open_source)
 
 
 def open_recorder(options: CaptureOptions, tap: Tap) -> Capture:
     """The same, with all that goes by recorded; sessions are of no interest."""
     from probes.collector import Collector
+    from probes.sources.opening import open_source
 
-    return Collector(options, lambda session: None, tap=tap)
+    return Collector(options, lambda session: None, open_source, tap=tap)
 
 
 class Stop(AbstractContextManager["Stop"]):
@@ -118,29 +134,47 @@ class Ending:
     waiting: list[Session]
     ledger: dict[str, int]
     protocols: Mapping[str, WireProtocol]
+    damage: str = ""
 
 
 Take = Callable[[Iterable[Session], Mapping[str, WireProtocol]], bool]
 """Is given each batch of sessions and the protocols they belong to; returns whether more are wanted."""
 
 
-def run(options: CaptureOptions, seconds: float, take: Take) -> Ending:
-    """Captures for `seconds`, or until `take` has enough, or a signal asks for the end."""
+def run(options: CaptureOptions, seconds: float, take: Take, progress: Progress) -> Ending:
+    """Captures for `seconds`, or until the source's end, or `take` has enough, or a signal asks for the end."""
     batch: list[Session] = []
     capture = open_collector(options, batch.append)
-    with Stop() as stop, closing(capture):
-        narrate(f"capturing {' and '.join(capture.protocols)} requests of this host")
-        begun = time.monotonic()
+    with Stop() as stop, closing(capture), progress:
+        names = " and ".join(capture.protocols)
+        narrate(f"capturing {names} requests of {options.source_name}")
         wanted = True
-        while wanted and not stop.asked and (left := begun + seconds - time.monotonic()) > 0:
+        while (
+            wanted
+            and not stop.asked
+            and not capture.is_over
+            and (left := seconds - capture.elapsed_ns / _SECOND_NS) > 0
+        ):
             capture.step(min(left, STEP_S))
+            progress.show(capture.progress)
             wanted = take(batch, capture.protocols)
             batch.clear()
-        seconds = time.monotonic() - begun
+        seconds = capture.elapsed_ns / _SECOND_NS
         capture.finish()
         if wanted:
             take(batch, capture.protocols)
-        return Ending(seconds, capture.waiting(), capture.ledger(), capture.protocols)
+        return Ending(seconds, capture.waiting(), capture.ledger(), capture.protocols, capture.damage)
+
+
+def complain(options: CaptureOptions, damage: str) -> None:
+    """Raises Refusal where the source was damaged."""
+    if damage:
+        raise Refusal(f"{options.source_name} {damage}: what comes before was told", ExitCode.DAMAGED)
+
+
+def clock_of(options: CaptureOptions) -> WallClock:
+    """The clock of the source's times."""
+    return WallClock() if options.is_live else CaptureClock()
 
 
 def requests(
@@ -156,7 +190,7 @@ def requests(
 
     Ends after `seconds` or `count` sessions; `inflight` adds those that still wait, `ledger` the whole ledger.
     """
-    lines, recorder, left = Lines(), Recorder(literals=options.literals), count
+    lines, recorder, left = Lines(), Recorder(literals=options.literals, clock=clock_of(options)), count
 
     def show(sessions: Iterable[Session], protocols: Mapping[str, WireProtocol]) -> None:
         for session in sessions:
@@ -172,10 +206,11 @@ def requests(
             left -= len(chosen)
         return left != 0
 
-    ending = run(options, seconds, take)
+    ending = run(options, seconds, take, Progress(wanted=not sys.stdout.isatty()))
     if inflight:
         show(filter(selected, ending.waiting), ending.protocols)
     tell({**ending.ledger, "undescribed": recorder.undescribed}, whole=ledger)
+    complain(options, ending.damage)
 
 
 def stat(
@@ -195,7 +230,7 @@ def stat(
             red.add(session)
         return True
 
-    ending = run(options, seconds, take)
+    ending = run(options, seconds, take, Progress())
     rows = [group.row(ending.seconds) for group in red.groups(by, filter(selected, ending.waiting))]
     lines = Lines()
     if as_json:
@@ -207,22 +242,28 @@ def stat(
         count = sum(row["requests"] for row in rows)
         lines.text(f"{count} requests in {ending.seconds:.1f} s\n{table(rows, by, width)}")
     tell(ending.ledger, whole=ledger)
+    complain(options, ending.damage)
 
 
 def record(
     options: CaptureOptions, path: Path, rotation: Rotation, *, seconds: float = math.inf, ledger: bool = False
 ) -> None:
     """Records what goes by for `seconds` in new files at `path`. Raises Refusal, also where no more can be written."""
-    doctor.require_live()  # before there is a file
-    recording = Recording(Files(path, rotation), WallClock().offset_ns, literals=options.literals)
+    if options.is_live:
+        doctor.require_live()  # before there is a file
+    recording = Recording(Files(path, rotation), clock_of(options).offset_ns, literals=options.literals)
     tap = Tap(recording, options)
-    with closing(recording), Stop() as stop, closing(open_recorder(options, tap)) as capture:
-        narrate(f"capturing {' and '.join(capture.protocols)} messages of this host in {recording.name}")
-        begun = time.monotonic()
-        while not (stop.asked or tap.ended) and (left := begun + seconds - time.monotonic()) > 0:
+    with closing(recording), Stop() as stop, closing(open_recorder(options, tap)) as capture, Progress() as progress:
+        names = " and ".join(capture.protocols)
+        narrate(f"capturing {names} messages of {options.source_name} in {recording.name}")
+        while (
+            not (stop.asked or tap.ended or capture.is_over) and (left := seconds - capture.elapsed_ns / _SECOND_NS) > 0
+        ):
             capture.step(min(left, STEP_S))
+            progress.show(capture.progress)
         capture.finish()
         narrate(f"{recording.messages} messages recorded")
         tell(capture.ledger(), whole=ledger)
     if tap.ended:
         raise Refusal(tap.ended, ExitCode.OUTPUT)
+    complain(options, capture.damage)

@@ -8,6 +8,7 @@ from probes.records import Side
 
 MIN_HEAD_BYTES, MAX_HEAD_BYTES = 64, 16 * 1024
 MIN_MEMORY = 16 * 1024 * 1024
+LIVE, STDIN = "live", "-"  # sources; any other is a capture's path
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class CaptureOptions:
     No `pids` means every process, no `protocols` every protocol known.
     """
 
-    source: str = "live"
+    source: str = LIVE
     side: Side = Side.BOTH
     pids: frozenset[int] = frozenset()
     protocols: tuple[str, ...] = ()
@@ -26,3 +27,12 @@ class CaptureOptions:
     ring_bytes: int = 64 * 1024 * 1024
     memory: int = 256 * 1024 * 1024
     literals: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        return self.source == LIVE
+
+    @property
+    def source_name(self) -> str:
+        """The source, in a sentence."""
+        return {LIVE: "this host", STDIN: "stdin"}.get(self.source, self.source)

@@ -19,7 +19,7 @@ import psutil
 
 from probes.kernel import sockets
 from probes.records import Connection, Process
-from probes.sources.live import Ignored
+from probes.sources.source import Ignored
 from probes.store.view import ProcessFacts, Visibility
 
 MOST_PROCESSES = 32

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ACCOUNTED = frozenset(
-    {"seen", "sessions", "other_end", "waiting", "filtered", "foreign", "unwatched", "ignored_connections"}
+    {
+        "seen",
+        "sessions",
+        "other_end",
+        "waiting",
+        "filtered",
+        "foreign",
+        "unwatched",
+        "ignored_connections",
+        "packets",
+        "other_packets",
+        "duplicate_segments",
+    }
 )
 """The ledger's entries that are no loss. Any other cause is one, so that a new cause cannot be lost silently."""
 

@@ -85,6 +85,16 @@ class WallClock:
         return (monotonic_ns + self.offset_ns) // 1000
 
 
+class CaptureClock(WallClock):
+    """The clock of a capture, whose times are of the wall clock already."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def refresh(self) -> None:
+        """There is nothing to follow."""
+
+
 def iso_time(microseconds: int) -> str:
     """`microseconds` since the epoch as ISO 8601 in UTC."""
     seconds, micros = divmod(microseconds, 1_000_000)
@@ -191,8 +201,8 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
 class Recorder:
     """Makes the records of a capture; `undescribed` counts those without their protocol's part."""
 
-    def __init__(self, *, literals: bool) -> None:
-        self.clock = WallClock()
+    def __init__(self, *, literals: bool, clock: WallClock | None = None) -> None:
+        self.clock = clock or WallClock()
         self.undescribed = 0
         self._literals = literals
 

@@ -16,7 +16,7 @@ class Gap:
     """`missing` of the messages from `first` to before `end`, noticed at `ns`.
 
     `bound`, of replies: what was lost answered requests with a lower number than this; None as long as that is
-    not known. `counted` of the missing ones were told as lost already.
+    not known. `counted` of the missing ones were told as lost already. `at_least`: there may have been more of them.
     """
 
     first: int
@@ -25,6 +25,11 @@ class Gap:
     ns: int
     bound: int | None = None
     counted: int = 0
+    at_least: bool = False
+
+    def within(self, most: int) -> int:
+        """How many of `most` the missing ones may have been."""
+        return most if self.at_least else min(self.missing, most)
 
 
 class Numbers:
@@ -54,6 +59,7 @@ class Numbers:
                     first.ns,
                     second.bound,
                     first.counted + second.counted,
+                    first.at_least or second.at_least,
                 )
             ]
         return gap

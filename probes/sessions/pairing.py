@@ -16,7 +16,7 @@ from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.records import Connection, Head, Ledger, Reply, Request, Session, Side, Status, Times
 from probes.sessions.causes import Cause
 from probes.sessions.confirmation import requests_outbound
-from probes.sessions.numbers import Numbers
+from probes.sessions.numbers import Gap, Numbers
 from probes.sessions.stream import Stream, Waiting, session
 
 REORDER_NS = 100_000_000  # events are no further out of order than this
@@ -116,6 +116,14 @@ class Pairing:
         if gap is not None:
             if stream.protocol is not None and numbers is stream.replies:
                 gap.bound = stream.requests.next
+            self._unsettled[connection.id] = stream
+
+    def missed(self, connection: Connection, outbound: bool, number: int, ns: int) -> None:
+        """The message of that number went by unseen, and perhaps more of that direction."""
+        stream = self._streams.get(connection.id)
+        gap = None if stream is None else stream.numbers[outbound].reach(number + 1, ns)
+        if stream is not None and gap is not None:
+            gap.at_least = True
             self._unsettled[connection.id] = stream
 
     def closed(self, connection: Connection, ns: int) -> None:
@@ -373,15 +381,15 @@ class Pairing:
         for gap in [gap for gap in stream.replies.gaps if now_ns - gap.ns >= REORDER_NS]:
             self._ledger.add(Cause.DROPPED, stream.replies.count(gap))
             if gap.bound is not None:
-                self._drop(stream, gap.missing, gap.bound)
+                self._drop(stream, gap, gap.bound)
                 stream.replies.settle(gap)
         while stream.early and now_ns - next(iter(stream.early.values())).last_ns >= EARLY_NS:
             self._judge(stream, self._pop_early(stream))
 
-    def _drop(self, stream: Stream, lost: int, bound: int) -> None:
-        """The replies to as many as `lost` requests before number `bound`, oldest first, went by unseen."""
+    def _drop(self, stream: Stream, lost: Gap, bound: int) -> None:
+        """The replies to as many requests before number `bound` as were `lost`, oldest first, went by unseen."""
         unanswered = (id for id, entry in stream.waiting.items() if entry[4] < bound)
-        for id in list(islice(unanswered, min(lost, len(stream.waiting)))):
+        for id in list(islice(unanswered, lost.within(len(stream.waiting)))):
             self._give_up(stream, id, Status.DROPPED)
 
     def _judge(self, stream: Stream, head: Head) -> None:
@@ -425,7 +433,7 @@ class Pairing:
             for gap in numbers.gaps:
                 self._ledger.add(Cause.DROPPED, numbers.count(gap))
         for gap in stream.replies.gaps:
-            self._drop(stream, gap.missing, stream.requests.next if gap.bound is None else gap.bound)
+            self._drop(stream, gap, stream.requests.next if gap.bound is None else gap.bound)
         while stream.waiting:
             self._give_up(stream, next(iter(stream.waiting)), Status.LOST)
 

@@ -10,7 +10,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from probes.kernel import calls, sockets
 from probes.kernel.bpf import NOEXIST
@@ -35,6 +34,7 @@ from probes.kernel.loader import Kernel
 from probes.records import UNKNOWN_ADDRESS, Connection, Framing, Head, Process, Times
 from probes.sources.assembly import Assembly
 from probes.sources.sink import Sink
+from probes.sources.source import Ignored
 
 _AF_INET, _AF_INET6 = 2, 10
 _SCAN_EVERY_NS = 2_000_000_000
@@ -46,13 +46,6 @@ _new_tuple = tuple.__new__
 _FRAMINGS = tuple(Framing)
 _NO_REQUEST = bytes(ctypes.sizeof(ShadowState))
 _HEAD_KIND, _EXCHANGE_KIND, _WHOLE = int(Kind.HEAD), int(Kind.EXCHANGE), FIRST | LAST
-
-
-class Ignored(NamedTuple):
-    """A connection that carries nothing we know, for the explanation of an empty screen."""
-
-    pid: int
-    tls: bool
 
 
 class LiveSource:

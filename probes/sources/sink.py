@@ -26,5 +26,8 @@ class Sink(Protocol):
     def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
         """Messages up to `last_number` went by in that direction, whatever was told of them."""
 
+    def missed(self, connection: Connection, outbound: bool, number: int, ns: int) -> None:
+        """The message of that number went by uncaptured, and perhaps more of that direction: nobody knows how many."""
+
     def closed(self, connection: Connection, ns: int) -> None:
         """The connection ended."""

@@ -56,6 +56,9 @@ class Recorder:
     def unseen(self, connection: Connection, outbound: bool, last_number: int, ns: int) -> None:
         self._seen[connection.id].whole[outbound] = last_number + 1
 
+    def missed(self, connection: Connection, outbound: bool, number: int, ns: int) -> None:
+        raise AssertionError("the kernel knows how many messages went by")
+
     def closed(self, connection: Connection, ns: int) -> None:
         self._seen[connection.id].closed = True
 

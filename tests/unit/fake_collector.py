@@ -33,11 +33,19 @@ class FakeCollector:
         self._emit: Callable[[Session], None] = lambda session: None
         self.options: CaptureOptions | None = None
         self.closed = False
+        self.is_over = False
+        self.damage = ""
+        self.progress: float | None = None
 
     def open(self, options: CaptureOptions, emit: Callable[[Session], None]) -> FakeCollector:
         """In the place of `headless.open_collector`."""
         self.options, self._emit = options, emit
+        self._opened_ns = time.monotonic_ns()
         return self
+
+    @property
+    def elapsed_ns(self) -> int:
+        return time.monotonic_ns() - self._opened_ns
 
     @property
     def protocols(self) -> Mapping[str, WireProtocol]:

@@ -153,8 +153,6 @@ def test_options_reach_the_collector(l7top: Run) -> None:
         ),
         (["requests", "find"], ExitCode.USAGE, "'find' is no term: write field:value"),
         (["requests", "x:y"], ExitCode.USAGE, "there is no field 'x' to filter by: the fields are protocol"),
-        (["requests", "--from", "a.pcap"], ExitCode.SOURCE, "--from a.pcap is not yet supported: only live is"),
-        (["--from", "-"], ExitCode.SOURCE, "--from - is not yet supported: only live is"),
         (["doctor", "--jsn"], ExitCode.USAGE, "unrecognized arguments: --jsn: see l7top doctor --help"),
         (["requests", "x\x1b[2J:y"], ExitCode.USAGE, "there is no field 'x\\x1b[2J' to filter by"),
     ],

@@ -7,11 +7,10 @@ import socket
 import time
 from collections.abc import Collection
 
-from probes.collector import RingUse
 from probes.feeding import Feeding
 from probes.options import CaptureOptions
 from probes.records import Connection, Session
-from probes.sources.live import Ignored
+from probes.sources.source import Ignored, RingUse
 from probes.store.reader import Reader
 from tests.unit.fake_collector import FakeCollector
 from tests.unit.sample_sessions import find, hanging

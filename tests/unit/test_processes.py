@@ -13,7 +13,7 @@ import pytest
 
 from probes.processes import MOST_PROCESSES, Processes
 from probes.records import Address, Connection, Process
-from probes.sources.live import Ignored
+from probes.sources.source import Ignored
 from probes.store.view import ProcessFacts, Visibility
 
 SERVER = """

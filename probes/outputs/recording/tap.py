@@ -206,7 +206,7 @@ class _Sink:
     def __init__(self, tap: Tap, sink: Sink) -> None:
         self._tap, self._sink = tap, sink
         self.opened, self.addressed = sink.opened, sink.addressed
-        self.unseen, self.exchange = sink.unseen, sink.exchange
+        self.unseen, self.missed, self.exchange = sink.unseen, sink.missed, sink.exchange
 
     def message(self, connection: Connection, head: Head) -> None:
         self._tap.arrived(connection, head)

@@ -1,0 +1,79 @@
+"""One connection of a capture: its bytes, in order again, become heads, which go to the sink."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from probes.records import Connection, Head
+from probes.sources.framing import ConnectionFraming
+from probes.sources.sink import Sink
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the conversations of a capture have in common. `connections` are the open ones of a known protocol, by id.
+
+    `counts`: "messages" that went by; "resynchronised", directions that fell out of step; "ignored_connections".
+    """
+
+    sink: Sink
+    head_bytes: int
+    protocols: tuple[str, ...]
+    connections: dict[int, Connection] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Conversation:
+    """A `reassembly.Taker`. The sink hears of it when it shows its first message."""
+
+    __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_shifts")
+
+    def __init__(self, desk: Desk, connection: Connection, *, is_young: bool) -> None:
+        self._desk = desk
+        self._connection = connection
+        self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=desk.protocols)
+        self._is_open = False
+        self._shifts = [0, 0]  # by direction: messages that went by uncaptured, which the framing knows nothing of
+
+    def take(self, outbound: bool, data: bytes, length: int, ns: int) -> bool:
+        framing = self._framing
+        heads = framing.feed(outbound, data, ns, length=length)
+        if heads:
+            self._tell(outbound, heads)
+        if framing.ignored:
+            self._desk.counts["ignored_connections"] += 1
+            return False
+        return True
+
+    def miss(self, outbound: bool, length: int, ns: int) -> None:
+        framing = self._framing
+        steps = framing.resynchronised
+        self._tell(outbound, framing.feed(outbound, b"", ns, length=length))
+        if framing.resynchronised > steps:  # a header was in there: one message went by at least
+            self._shifts[outbound] += 1
+            if self._is_open:
+                self._desk.counts["messages"] += 1
+                number = framing.whole(outbound) + self._shifts[outbound] - 1
+                self._desk.sink.missed(self._connection, outbound, number, ns)
+
+    def close(self, ns: int) -> None:
+        self._desk.counts["resynchronised"] += self._framing.resynchronised
+        if self._is_open:
+            del self._desk.connections[self._connection.id]
+            self._desk.sink.closed(self._connection, ns)
+
+    def _tell(self, outbound: bool, heads: Iterable[Head]) -> None:
+        connection, message, shift = self._connection, self._desk.sink.message, self._shifts[outbound]
+        for head in heads:
+            if not self._is_open:
+                self._open()
+            self._desk.counts["messages"] += 1
+            message(connection, head._replace(number=head.number + shift) if shift else head)
+
+    def _open(self) -> None:
+        self._is_open = True
+        self._connection.protocol = self._framing.protocol
+        self._desk.connections[self._connection.id] = self._connection
+        self._desk.sink.opened(self._connection)

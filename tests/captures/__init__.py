@@ -1,0 +1,1 @@
+"""Captures: from containers, links and TCP to sessions, with packets that a test wrote."""
