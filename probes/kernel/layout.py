@@ -190,7 +190,7 @@ class ExchangeRecord(ctypes.Structure):
         ("framing", ctypes.c_uint8),
         ("label", ctypes.c_uint8),
         ("messages", ctypes.c_uint8),
-        ("id", ctypes.c_uint32),
+        ("id", ctypes.c_int32),
         ("connection", ctypes.c_uint64),
         ("request_first_ns", ctypes.c_uint64),
         ("request_last_ns", ctypes.c_uint64),
@@ -214,7 +214,7 @@ class ShadowState(ctypes.Structure):
     )
 
 
-EXCHANGE = struct.Struct("=BBBBIQQQQQ")
+EXCHANGE = struct.Struct("=BBBBiQQQQQ")  # ids are signed
 assert ctypes.sizeof(ExchangeRecord) == EXCHANGE.size
 
 HEAD = struct.Struct("=BBBBIQQQQIIII")
