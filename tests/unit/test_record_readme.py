@@ -121,7 +121,8 @@ def of_batches() -> set[str]:
     marker[22] |= 0x20
     parts = [{"partition_index": 0, "high_watermark": 5, "records": bytes(marker) * 2}]
     topics = [{"topic": "orders", "partitions": parts}]
-    whole = exchange(1, 12, {}, {"responses": topics}).record
+    asked = {"topics": [{"topic": "orders", "partitions": [{"partition": 0, "fetch_offset": 1}]}]}
+    whole = exchange(1, 12, asked, {"responses": topics}).record
     cut = exchange(1, 12, {}, {"responses": topics}, size=140).record
     return {name for record in (whole, cut) for part in record["partitions"] for name in part}
 
