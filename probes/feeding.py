@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
 from probes.options import CaptureOptions
 from probes.processes import Processes
-from probes.protocols.interface import WireProtocol
+from probes.protocols.interface import Observes, WireProtocol
 from probes.records import Connection, Session
 from probes.sources.source import Ignored, RingUse
 from probes.store.view import Facts
@@ -52,6 +52,8 @@ class Feeding:
         self._sessions: list[Session] = []  # of this turn
         self.ended = self._sessions.append
         self._last_ns: dict[int, int] = {}  # when a process's last request ended
+        self._observers: dict[str, Observes] = {}
+        self._unlearned = 0
         self._processes = Processes()
         self._self = psutil.Process()
         self._next_inflight_ns = self._next_second_ns = 0
@@ -67,6 +69,7 @@ class Feeding:
         """Opens the store for what `capture` captures from now on; its descriptor."""
         now_ns = time.monotonic_ns()
         self._capture, self._writer = capture, Writer(self._options.memory, now_ns)
+        self._observers = {name: p for name, p in capture.protocols.items() if isinstance(p, Observes)}
         self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=now_ns)
         self._self.cpu_percent()
         self._tell()
@@ -92,9 +95,14 @@ class Feeding:
 
     def _take(self, now_ns: int) -> None:
         """Hands the sessions that have ended to the store."""
-        store, last_ns = self._writer.session, self._last_ns
+        store, last_ns, observers = self._writer.session, self._last_ns, self._observers
         for session in self._sessions:
             store(session)
+            if session.protocol in observers:
+                try:
+                    observers[session.protocol].observe(session)
+                except Exception:  # a bug there costs nothing but what it would have learned, and is counted
+                    self._unlearned += 1
             for end in (session.connection, session.client):
                 if end is not None and end.process is not None:
                     last_ns[end.process.pid] = now_ns
@@ -109,16 +117,26 @@ class Feeding:
         self._facts = replace(
             self._facts,
             wall_offset_ns=time.time_ns() - time.monotonic_ns(),
-            ledger=self._capture.ledger(),
+            ledger=self._capture.ledger() | ({"unlearned": self._unlearned} if self._unlearned else {}),
             ring_bytes=ring.size,
             ring_used_bytes=ring.used,
             ring_peak_bytes=ring.peak,
             cpu_percent=cpu_percent,
             rss_bytes=self._self.memory_info().rss,
             processes=processes,
+            learned=self._learned(),
         )
         self._writer.facts(self._facts)
         self._forget({facts.process.pid for facts in processes})
+
+    def _learned(self) -> dict[str, Any]:
+        learned = {}
+        for name, observer in self._observers.items():
+            try:
+                learned[name] = observer.facts(time.monotonic_ns())
+            except Exception:
+                self._unlearned += 1
+        return learned
 
     def _forget(self, kept: set[int]) -> None:
         """Drops what is known of processes that have ended."""

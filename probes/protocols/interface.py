@@ -6,7 +6,7 @@ loop moves on, and nothing but `ProtocolError` is ever raised.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from probes.records import Connection, Head, Process, Reply, Request, Session, Verdict
@@ -41,12 +41,24 @@ class Records(Protocol):
         """
 
 
+@runtime_checkable
+class Observes(Protocol):
+    """What a protocol may have besides: it may learn from sessions what none of them says alone."""
+
+    def observe(self, session: Session) -> None:
+        """A session that has ended, once, both ends joined. Cheap, for it is called for each."""
+
+    def facts(self, now_ns: int) -> Mapping[str, Any]:
+        """What was learned, about once a second: lists that JSON can hold, the most important items first."""
+
+
 class WireProtocol(Protocol):
     """One protocol. An instance belongs to one collector and may keep bounded memory across connections.
 
     Optional: `confirms_alone = True` where no other traffic could be taken for a request that was read whole. One
     such request then confirms a connection; otherwise that takes a second one, or a reply with the first one's id.
-    And `LooksAround`, for what is not on the wire, and `Records`, for recordings.
+    And `LooksAround`, for what is not on the wire; `Observes`, for what is in no single exchange; `Records`, for
+    recordings.
     """
 
     name: str

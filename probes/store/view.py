@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -316,6 +316,7 @@ class Facts:
     rss_bytes: int = 0
     kernel_cpu_percent: float | None = None  # of one core, our programs in the kernel
     processes: tuple[ProcessFacts, ...] = ()
+    learned: Mapping[str, Any] = field(default_factory=dict)  # by protocols, beyond single sessions: their own lists
 
 
 @dataclass(frozen=True, slots=True)

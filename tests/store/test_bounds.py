@@ -326,6 +326,21 @@ def test_more_waits_than_is_shown() -> None:
     assert reader.inflight().rows == ()
 
 
+def test_what_protocols_learned_gives_way_first() -> None:
+    writer = Writer(MIN_BYTES, START_NS)
+    reader = Reader(writer.fd)
+    processes = tuple(ProcessFacts(Process(pid, "java")) for pid in range(3))
+    groups = [["x" * 100, number] for number in range(4_000)]
+    writer.facts(Facts(host="db1", processes=processes, learned={"kafka": {"groups": groups, "over": 7}}))
+    facts = reader.facts()
+    kept = facts.learned["kafka"]["groups"]
+    assert 0 < len(kept) < 4_000
+    assert kept == groups[: len(kept)]
+    assert (facts.learned["kafka"]["over"], facts.processes) == (7, processes)
+    writer.facts(Facts(host="db1", processes=processes, learned={"kafka": {"groups": [["x" * (1 << 20)]]}}))
+    assert (reader.facts().learned, reader.facts().processes) == ({}, processes)
+
+
 def test_facts_with_too_many_processes_lose_the_last_ones() -> None:
     writer = Writer(MIN_BYTES, START_NS)
     reader = Reader(writer.fd)

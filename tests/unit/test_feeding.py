@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
+import pytest
+
+from probes import feeding
 from probes.feeding import Feeding
 from probes.options import CaptureOptions
 from probes.records import Connection, Session
@@ -91,3 +95,35 @@ def test_the_capture_begins_when_the_store_does() -> None:
     before_ns = time.monotonic_ns()
     _, reader = fed(Capture([]), 1)
     assert before_ns <= reader.facts().started_ns <= time.monotonic_ns()
+
+
+class Learning:
+    """A protocol that counts its sessions; at the third something goes wrong."""
+
+    name = "mongodb"
+
+    def __init__(self) -> None:
+        self.sessions = 0
+
+    def observe(self, session: Session) -> None:
+        self.sessions += 1
+        if self.sessions == 3:
+            raise RuntimeError("a bug")
+
+    def facts(self, now_ns: int) -> Mapping[str, Any]:
+        return {"sessions": [self.sessions]}
+
+
+class LearningCapture(Capture):
+    @property
+    def protocols(self) -> Mapping[str, Any]:
+        return {"mongodb": Learning()}
+
+
+def test_what_protocols_learn_from_sessions_is_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "_SECOND_NS", 0)
+    _, reader = fed(LearningCapture([[find(), find()], [find()], [find()]]), 4)
+    facts = reader.facts()
+    assert facts.learned == {"mongodb": {"sessions": [4]}}
+    assert facts.ledger["unlearned"] == 1
+    assert reader.span().next == 4

@@ -31,7 +31,8 @@ class KafkaRequest(Request):
     acks: int | None = None
     max_wait_ms: int | None = None
     partitions: int = 0  # asked for, as far as the head shows; of a fetch session all of them, as far as known
-    incremental: bool = False  # of a fetch session: names only what is new or has moved
+    in_session: bool = False  # it opens a fetch session, or
+    incremental: bool = False  # goes on with one: names only what is new or has moved
     topic_ids: tuple[str, ...] = ()  # of a fetch session, in step with the targets
     client: Client = UNKNOWN_CLIENT
     token: bool = False  # a bare SASL token: nothing of it is kept

@@ -45,6 +45,11 @@ class RequestFacts(NamedTuple):
     partitions: int
     fetch: tuple[int | None, int | None, int] | None  # session id and epoch (KIP-227), how many topics it forgets
 
+    @property
+    def forgets(self) -> bool:
+        """Whether topics leave its fetch session."""
+        return self.fetch is not None and self.fetch[2] > 0
+
 
 class ReplyFacts(NamedTuple):
     cut: bool

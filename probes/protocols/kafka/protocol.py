@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice, zip_longest
 from struct import Struct, error
 from typing import Any
@@ -15,6 +15,7 @@ from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
 from probes.protocols.kafka.kinds import Kind, kind, reply_kind
 from probes.protocols.kafka.log_directories import topics_of
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory
+from probes.protocols.kafka.observer import Observer
 from probes.protocols.kafka.plan import positions
 from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS
 from probes.protocols.kafka.topics import Topics
@@ -50,6 +51,7 @@ class Kafka:
 
     def __init__(self) -> None:
         self.topics = Topics()
+        self._observer = Observer(self.topics)
         self._look: Iterator[tuple[bytes, str] | None] | None = None
         self._looked_for: set[bytes] = set()
         self._kinds: dict[bytes, Kind] = {}  # of requests, by api_key and version as on the wire
@@ -126,6 +128,7 @@ class Kafka:
             acks,
             max_wait_ms,
             partitions,
+            session is not None,
             incremental,
             topic_ids,
             memory.client,
@@ -186,6 +189,14 @@ class Kafka:
             topics.learn(*topic)
         if len(files) < FILES_AT_ONCE:
             self._look = None
+
+    def observe(self, session: Session) -> None:
+        """Learn of groups, lags, producers and clients."""
+        self._observer.session(session)
+
+    def facts(self, now_ns: int) -> Mapping[str, Any]:
+        """`KafkaFacts`, for `facts.load` to read."""
+        return self._observer.facts(now_ns)._asdict()
 
     def record(self, session: Session, *, literals: bool) -> dict[str, Any]:
         return record.record(session, self.topics, literals=literals)

@@ -59,8 +59,8 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
     if request.token:
         return result
 
-    asked = _read_request(request)
-    answered = _read_reply(request, reply) if reply is not None else None
+    asked = read_request(request)
+    answered = read_reply(request, reply) if reply is not None else None
     result.update(_told(asked, answered))
     if asked is None:
         result["body"] = "not decoded"
@@ -103,17 +103,25 @@ def _told(asked: Walk | None, answered: Walk | None) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _read_request(request: KafkaRequest) -> Walk | None:
-    this = kind(request.api_key, request.version or 0, "request")
-    total = _total(request.data)
+def body_of(request: KafkaRequest) -> int | None:
+    """The offset after the header's client id; None where the length that the message states is not its own."""
+    if not kind(request.api_key, request.version or 0, "request").has_client_id:
+        return CLIENT_ID
     try:
-        body = client_id_end(request.data, total) if this.has_client_id else CLIENT_ID
-    except ProtocolError:  # the length that the message states is not its own
+        return client_id_end(request.data, _total(request.data))
+    except ProtocolError:
         return None
-    return this.read(request.data, body, total)
 
 
-def _read_reply(request: KafkaRequest, reply: KafkaReply) -> Walk | None:
+def read_request(request: KafkaRequest) -> Walk | None:
+    """The whole request; None where it is of no known version, or broken."""
+    body = body_of(request)
+    this = kind(request.api_key, request.version or 0, "request")
+    return None if body is None else this.read(request.data, body, _total(request.data))
+
+
+def read_reply(request: KafkaRequest, reply: KafkaReply) -> Walk | None:
+    """Likewise, the reply."""
     this = reply_kind(request.api_key, request.version or 0, reply.data)
     return this.read(reply.data, REPLY_BODY, _total(reply.data), reply.windows)
 
@@ -130,14 +138,14 @@ class _Partitions:
         self.entries: dict[tuple[str | None, int], dict[str, Any]] = {}
         self.trace: Trace | None = None  # the first one
         self._topics = topics
-        ids = [part.topic_id for part in _parts(asked.message)] if asked is not None else []
+        ids = [part.topic_id for part in parts_of(asked.message)] if asked is not None else []
         unique = list(request.topic_ids or dict.fromkeys(filter(None, ids)))
         # The names as they were known when the request went by.
         self._then = dict(zip(unique, request.targets, strict=False)) if len(unique) == len(request.targets) else {}
 
     def add(self, read: Walk, *pieces: tuple[int, bytes], answers: bool = False) -> None:
         """The partitions of a message, of which these pieces are there. `answers`: it is a reply."""
-        for part in _parts(read.message):
+        for part in parts_of(read.message):
             name = part.topic or self._name(part.topic_id)
             entry = self.entries.setdefault((name or part.topic_id, part.partition), {})
             facts = {"topic": name, "topic_id": part.topic_id, "partition": part.partition}
@@ -215,7 +223,7 @@ def _finished(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in _ORDER if name in entry}
 
 
-def _parts(node: dict[str, Any]) -> Iterator[Part]:
+def parts_of(node: dict[str, Any]) -> Iterator[Part]:
     """All partitions that a decoded message names, each with the topic around it."""
     topic = next((node[name] for name in _TOPIC_NAMES if isinstance(node.get(name), str)), None)
     topic_id = node.get("topic_id")
@@ -230,7 +238,7 @@ def _parts(node: dict[str, Any]) -> Iterator[Part]:
                 if index is not None and "partition" in key:
                     yield Part(child.get("topic_name") or topic, topic_id, index, child)
                 else:
-                    yield from _parts(child)
+                    yield from parts_of(child)
             elif "partition" in key and isinstance(value, list):
                 yield Part(topic, topic_id, child, {})
 

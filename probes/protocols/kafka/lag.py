@@ -1,0 +1,162 @@
+"""How far consumers are behind: where partitions end, where clients read, what groups have committed.
+
+In: what replies and requests say of partitions, with the time. Out: lags, in records. Nothing here raises; all tables
+are bounded, and `over` counts what found no place. An end only grows stale, so a lag is never more than the true one;
+a partition of which no end was seen has none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+MAX_PARTITIONS = 16_384  # in each table
+MAX_READERS, MAX_COMMITTERS = 1_024, 256
+_ABSENT_NS = 30_000_000_000  # a partition that a client no longer asks for: it may only be pausing it
+_GONE_NS = 60_000_000_000  # a client that asks for nothing
+_TREND_S, _TREND_FROM_S = 60, 5  # over how long, and from when on a trend is told
+
+Partition: TypeAlias = tuple[str, int]
+"""Topic and number."""
+Client: TypeAlias = tuple[str, str]
+"""Client id and host."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Where a client reads. `absent`: since when it does not ask for a partition."""
+
+    last_ns: int
+    offsets: dict[Partition, int] = field(default_factory=dict)
+    absent: dict[Partition, int] = field(default_factory=dict)
+
+
+class Behind(NamedTuple):
+    """A partition and how far it is read. `lag` is None where no end is known."""
+
+    partition: Partition
+    offset: int
+    end: int | None
+
+    @property
+    def lag(self) -> int | None:
+        return None if self.end is None else max(0, self.end - self.offset)
+
+
+class Lags:
+    """The positions of all clients and groups."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Partition, int] = {}
+        self._readers: dict[Client, _Reader] = {}
+        self._committed: dict[str, dict[Partition, int]] = {}
+        self._history: dict[str, deque[tuple[int, int]]] = {}
+        self._positions = 0  # in all readers and groups, at most MAX_PARTITIONS
+        self.over = 0
+
+    def ends(self, partition: Partition, offset: int) -> None:
+        """The next record will have this offset, or a later one."""
+        if partition in self._ends or self._room(len(self._ends)):
+            self._ends[partition] = offset
+
+    def read(self, client: Client, offsets: dict[Partition, int], ns: int, *, whole: bool) -> None:
+        """A client asks for records from these offsets on; `whole`: and for no other partition."""
+        reader = self._readers.get(client)
+        if reader is None:
+            if len(self._readers) >= MAX_READERS:
+                self.over += 1
+                return
+            reader = self._readers[client] = _Reader(ns)
+        reader.last_ns = ns
+        self._keep(reader.offsets, offsets)
+        for partition in offsets.keys() & reader.absent.keys():
+            del reader.absent[partition]
+        if whole:
+            self.left(client, reader.offsets.keys() - offsets.keys(), ns)
+
+    def left(self, client: Client, partitions: set[Partition], ns: int) -> None:
+        """A client no longer asks for these."""
+        reader = self._readers.get(client)
+        if reader is not None:
+            for partition in partitions & reader.offsets.keys():
+                reader.absent.setdefault(partition, ns)
+
+    def heard(self, client: Client, ns: int) -> None:
+        """A client asks for what it asked for before."""
+        reader = self._readers.get(client)
+        if reader is not None:
+            reader.last_ns = ns
+
+    def committed(self, group: str, offsets: dict[Partition, int]) -> None:
+        """A group has read until before these offsets; one below 0 says that nothing is committed."""
+        known = self._committed.get(group)
+        if known is None:
+            if len(self._committed) >= MAX_COMMITTERS:
+                self.over += 1
+                return
+            known = self._committed[group] = {}
+        self._keep(known, {partition: offset for partition, offset in offsets.items() if offset >= 0})
+
+    def turn(self, now_ns: int) -> None:
+        """Once a second: forget who is gone, and remember the lags for their trend."""
+        for client, reader in list(self._readers.items()):
+            for partition in [each for each, ns in reader.absent.items() if now_ns - ns > _ABSENT_NS]:
+                del reader.absent[partition], reader.offsets[partition]
+            if now_ns - reader.last_ns > _GONE_NS:
+                del self._readers[client]
+        held = (*(reader.offsets for reader in self._readers.values()), *self._committed.values())
+        self._positions = sum(map(len, held))
+        for group in self._committed:
+            lag, _ = self.of_group(group)
+            if lag is not None:
+                self._history.setdefault(group, deque(maxlen=_TREND_S + 1)).append((now_ns, lag))
+
+    def forget(self, groups: set[str]) -> None:
+        """All but these groups are gone."""
+        for group in self._committed.keys() - groups:
+            del self._committed[group]
+            self._history.pop(group, None)
+
+    def clients(self) -> Iterator[Client]:
+        """Who reads."""
+        return iter(self._readers)
+
+    def of_client(self, client: Client) -> list[Behind]:
+        reader = self._readers.get(client)
+        return [] if reader is None else self._behind(reader.offsets)
+
+    def partitions_of(self, group: str) -> list[Behind]:
+        """By what the group has committed."""
+        return self._behind(self._committed.get(group, {}))
+
+    def of_group(self, group: str) -> tuple[int | None, bool]:
+        """The sum over what it has committed, None where nothing is known; and whether all ends are known."""
+        lags = [each.lag for each in self.partitions_of(group)]
+        known = [lag for lag in lags if lag is not None]
+        return (sum(known) if known else None), len(known) == len(lags)
+
+    def trend(self, group: str) -> float | None:
+        """By how many records a second the group's lag grows, over up to a minute; None where that is too short."""
+        history = self._history.get(group)
+        if not history:
+            return None
+        (then_ns, then), (now_ns, now) = history[0], history[-1]
+        seconds = (now_ns - then_ns) / 1e9
+        return (now - then) / seconds if seconds >= _TREND_FROM_S else None
+
+    def _behind(self, offsets: dict[Partition, int]) -> list[Behind]:
+        return [Behind(partition, offset, self._ends.get(partition)) for partition, offset in offsets.items()]
+
+    def _keep(self, table: dict[Partition, int], offsets: dict[Partition, int]) -> None:
+        new = len(offsets.keys() - table.keys())
+        if new and not self._room(self._positions + new - 1):
+            offsets = {partition: offset for partition, offset in offsets.items() if partition in table}
+            new = 0
+        self._positions += new
+        table.update(offsets)
+
+    def _room(self, used: int) -> bool:
+        self.over += used >= MAX_PARTITIONS
+        return used < MAX_PARTITIONS

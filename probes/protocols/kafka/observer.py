@@ -1,0 +1,446 @@
+"""What sessions tell beyond themselves: groups, lags, producers, throttled clients.
+
+In: sessions as they end, in the order of their ends. Out: `KafkaFacts`, once a second. What comes often is looked at
+as seldom as can be: of the Produce requests, and of the Fetch requests without a session, the last one of a
+connection once a second; heartbeats that say the same again not at all. Nothing here raises, whatever messages hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from probes.protocols.kafka.batches import batches
+from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
+from probes.protocols.kafka.groups import MAX_TEXT, Group, Groups
+from probes.protocols.kafka.headers import REPLY_BODY
+from probes.protocols.kafka.lag import Client, Lags, Partition
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
+from probes.protocols.kafka.plan import plan, positions
+from probes.protocols.kafka.plan_source import RequestFacts
+from probes.protocols.kafka.record import body_of, parts_of, read_reply, read_request
+from probes.protocols.kafka.table import Direction, api_key
+from probes.protocols.kafka.topics import Topics
+from probes.protocols.kafka.walk import Blob, Ending, uuid_bytes
+from probes.records import Session
+
+MAX_CLIENTS = 1_024
+MAX_PENDING = 4_096  # sessions that wait for their turn
+_AT_ONCE = 512  # of them, once a second: about 10 ms
+_TOLD = {"groups": 64, "lags": 200, "producers": 100, "clients": 100}
+_ROUNDS_TOLD = 8
+_SAMPLES = 256  # batches after which older ones count half
+_CONSUMER = "consumer"  # the protocol type of classic groups that read topics
+
+_Handler = Callable[[Session, KafkaRequest, KafkaReply], None]
+
+
+@dataclass(slots=True)
+class _Client:
+    software: str = ""
+    mechanism: str = ""
+    throttled: int = 0
+    throttle_ms: int = 0
+    throttled_ns: int = 0
+    last_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Producer:
+    topic: str = ""
+    acks: int | None = None
+    batches: int = 0
+    records: int = 0
+    bytes: int = 0
+    compression: str = ""
+    idempotent: bool | None = None
+    transactional_id: str = ""
+    last_ns: int = 0
+
+
+class Observer:
+    """`topics` are the names that the protocol knows."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._groups = Groups()
+        self._lags = Lags()
+        self._clients: dict[Client, _Client] = {}
+        self._producers: dict[Client, _Producer] = {}
+        self._pending: dict[tuple[int, str], Session] = {}  # by connection and first topic
+        self._over = 0
+        handlers: dict[str, _Handler] = {
+            "Fetch": self._fetch,
+            "ApiVersions": self._introduced,
+            "SaslHandshake": self._introduced,
+            "JoinGroup": self._join,
+            "SyncGroup": self._sync,
+            "Heartbeat": self._beat,
+            "LeaveGroup": self._leave,
+            "ConsumerGroupHeartbeat": self._epoch_beat,
+            "ShareGroupHeartbeat": self._epoch_beat,
+            "StreamsGroupHeartbeat": self._epoch_beat,
+            "OffsetCommit": self._commit,
+            "TxnOffsetCommit": self._commit,
+            "OffsetFetch": self._offsets,
+        }
+        self._handlers = {api_key(name): handler for name, handler in handlers.items()}
+        self._kinds = {api_key(f"{kind.title()}GroupHeartbeat"): kind for kind in ("consumer", "share", "streams")}
+
+    def session(self, session: Session) -> None:
+        """A session that has ended."""
+        request, reply = session.request, session.reply
+        if not isinstance(request, KafkaRequest):
+            return
+        if request.api_key == 0:
+            self._wait(session, request)
+        if not isinstance(reply, KafkaReply):
+            return
+        if reply.throttle_ms:
+            self._throttled(session, request, reply.throttle_ms)
+        handler = self._handlers.get(request.api_key)
+        if handler is not None:
+            handler(session, request, reply)
+
+    def facts(self, now_ns: int) -> KafkaFacts:
+        """Once a second."""
+        for key in list(self._pending)[:_AT_ONCE]:
+            self._sample(self._pending.pop(key))
+        self._groups.expire(now_ns)
+        self._lags.forget({group.name for group in self._groups})
+        self._lags.turn(now_ns)
+        groups = sorted((self._group_facts(group) for group in self._groups), key=lambda each: -(each.lag or 0))
+        return KafkaFacts(
+            tuple(groups[: _TOLD["groups"]]),
+            tuple(sorted(self._lag_facts(), key=lambda each: -(each.lag or -1))[: _TOLD["lags"]]),
+            tuple(sorted(self._producer_facts(), key=lambda each: -each.last_ns)[: _TOLD["producers"]]),
+            tuple(sorted(self._client_facts(), key=lambda each: -each.throttle_ms)[: _TOLD["clients"]]),
+            self._over + self._groups.over + self._lags.over,
+        )
+
+    # What is looked at once a second.
+
+    def _wait(self, session: Session, request: KafkaRequest) -> None:
+        key = session.connection.id, request.target
+        if key in self._pending or len(self._pending) < MAX_PENDING:
+            self._pending[key] = session
+        else:
+            self._over += 1
+
+    def _sample(self, session: Session) -> None:
+        request, reply = session.request, session.reply
+        if not isinstance(request, KafkaRequest):
+            return
+        self._introduced(session, request)
+        if request.api_key:
+            self._read(session, request, reply)
+        else:
+            self._produced(session, request, reply)
+
+    def _produced(self, session: Session, request: KafkaRequest, reply: object) -> None:
+        asked = read_request(request)
+        if asked is None:
+            return
+        client = _client(session, request)
+        producer = self._producers.get(client)
+        if producer is None:
+            if len(self._producers) >= MAX_CLIENTS:
+                del self._producers[next(iter(self._producers))]
+            producer = self._producers[client] = _Producer()
+        if producer.batches > _SAMPLES:
+            producer.batches, producer.records, producer.bytes = (
+                each // 2 for each in (producer.batches, producer.records, producer.bytes)
+            )
+        producer.topic, producer.acks = request.target[:MAX_TEXT], request.acks
+        producer.transactional_id = (asked.message.get("transactional_id") or "")[:MAX_TEXT]
+        producer.last_ns = session.times.request_last
+        counts: dict[Partition, int] = {}
+        for part in parts_of(asked.message):
+            blob = part.fields.get("records")
+            found = batches(request.data, blob.start, blob.length) if isinstance(blob, Blob) else None
+            if found is not None and isinstance(blob, Blob):
+                producer.compression, producer.idempotent = found.compression, found.producer_id >= 0
+                if found.whole:
+                    producer.batches += found.batches
+                    producer.records += found.records
+                    producer.bytes += blob.length
+                    counts[self._name(part.topic, part.topic_id), part.partition] = found.records
+        answered = read_reply(request, reply) if isinstance(reply, KafkaReply) else None
+        for part in parts_of(answered.message) if answered is not None else ():
+            partition = self._name(part.topic, part.topic_id), part.partition
+            offset = part.fields.get("base_offset", -1)
+            if offset >= 0 and not part.fields.get("error_code") and partition in counts:
+                self._lags.ends(partition, offset + counts[partition])
+
+    def _name(self, topic: str | None, id: str | None) -> str:
+        return topic or (self._topics.name(uuid_bytes(id)) if id else "")
+
+    # Fetches.
+
+    def _fetch(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        if request.in_session:
+            self._read(session, request, reply)
+        else:
+            self._wait(session, request)
+
+    def _read(self, session: Session, request: KafkaRequest, reply: object) -> None:
+        client, ns = _client(session, request), session.times.request_last
+        if _is_broker(client[0]):  # a follower
+            return
+        asked = self._positions(request, "request", request.data, body_of(request))
+        if asked:
+            whole = not (request.incremental or request.truncated)
+            self._lags.read(client, {partition: rest[0] for partition, rest in asked.items()}, ns, whole=whole)
+        else:
+            self._lags.heard(client, ns)
+        if not isinstance(reply, KafkaReply):
+            return
+        for partition, (code, end, _) in self._positions(request, "response", reply.data, REPLY_BODY, reply).items():
+            if not code and end >= 0:
+                self._lags.ends(partition, end)
+        if request.incremental:
+            self._forgotten(request, client, ns)
+
+    def _forgotten(self, request: KafkaRequest, client: Client, ns: int) -> None:
+        """Partitions that leave the fetch session."""
+        asks, body = plan(request.api_key, request.version or 0, "request"), body_of(request)
+        if asks is None or body is None or not RequestFacts(*asks(request.data, body, ())).forgets:
+            return
+        read = read_request(request)
+        topics = read.message.get("forgotten_topics_data") if read is not None else None
+        gone = {
+            (self._name(topic.get("topic"), topic.get("topic_id")), partition)
+            for topic in topics or ()
+            for partition in topic.get("partitions") or ()
+        }
+        self._lags.left(client, gone, ns)
+
+    def _positions(
+        self,
+        request: KafkaRequest,
+        direction: Direction,
+        data: bytes,
+        body: int | None,
+        reply: KafkaReply | None = None,
+    ) -> dict[Partition, tuple[int, ...]]:
+        """What a message asks or says of partitions, by partition."""
+        read = positions(request.api_key, request.version or 0, direction)
+        if read is None or body is None:
+            return {}
+        _, names, ids, parts = read(data, body, () if reply is None else reply.windows)
+        topics = [self._topics.name(id) for id in ids] if ids else [name or "" for name in names]
+        return {(topics[topic], partition): tuple(rest) for topic, partition, *rest in parts}
+
+    # Clients.
+
+    def _known(self, session: Session, request: KafkaRequest) -> _Client:
+        key = _client(session, request)
+        known = self._clients.get(key)
+        if known is None:
+            if len(self._clients) >= MAX_CLIENTS:
+                del self._clients[next(iter(self._clients))]
+                self._over += 1
+            known = self._clients[key] = _Client()
+        known.last_ns = session.times.request_last
+        return known
+
+    def _introduced(self, session: Session, request: KafkaRequest, reply: object = None) -> None:
+        known = self._known(session, request)
+        known.software = request.client.software[:MAX_TEXT] or known.software
+        known.mechanism = request.client.mechanism[:MAX_TEXT] or known.mechanism
+
+    def _throttled(self, session: Session, request: KafkaRequest, throttle_ms: int) -> None:
+        known = self._known(session, request)
+        known.throttled += 1
+        known.throttle_ms += max(0, throttle_ms)
+        known.throttled_ns = session.times.reply_first
+
+    # Groups.
+
+    def _group(self, session: Session, request: KafkaRequest, kind: str = "classic") -> Group | None:
+        return self._groups.of(request.group, kind, session.times.request_last) if request.group else None
+
+    def _join(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group, asked, answered = self._group(session, request), read_request(request), read_reply(request, reply)
+        if group is not None and asked is not None and answered is not None:
+            group.joined(
+                asked.message,
+                answered.message,
+                _client(session, request),
+                (session.times.request_last, session.times.reply_first),
+                subscription=_subscribed(asked.message, request.data),
+                whole=answered.ending is Ending.WHOLE,
+            )
+
+    def _sync(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group, asked = self._group(session, request), read_request(request)
+        if group is not None and asked is not None:
+            group.synced(asked.message, _code(reply), session.times.reply_first)
+
+    def _beat(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group = self._group(session, request)
+        if group is None:
+            return
+        known = group.members.get(request.member)
+        if known is not None and reply.failure is None and group.generation >= 0:
+            known.last_ns = session.times.request_last
+            return
+        asked = read_request(request)
+        message: dict[str, Any] = asked.message if asked is not None else {}
+        group.beat(
+            request.member,
+            message.get("generation_id"),
+            _code(reply),
+            _client(session, request),
+            message.get("group_instance_id"),
+            session.times.request_last,
+        )
+
+    def _leave(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group, asked, answered = self._group(session, request), read_request(request), read_reply(request, reply)
+        if group is not None and asked is not None and answered is not None:
+            group.left(asked.message, answered.message, session.times.reply_first)
+
+    def _epoch_beat(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group = self._group(session, request, self._kinds[request.api_key])
+        if group is None:
+            return
+        raw = request.data[12:], reply.data[REPLY_BODY:]
+        known = group.members.get(request.member)
+        if known is not None and known.raw == raw:
+            known.last_ns = session.times.request_last
+            return
+        asked, answered = read_request(request), read_reply(request, reply)
+        if asked is not None and answered is not None:
+            client, ns = _client(session, request), session.times.reply_first
+            member = group.epoch_beat(asked.message, answered.message, client, ns)
+            if member is not None:
+                member.raw = raw
+
+    def _commit(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        group = self._group(session, request)
+        if group is None:
+            return
+        asked = self._positions(request, "request", request.data, body_of(request))
+        refused = set()
+        if reply.failure is not None:
+            answered = self._positions(request, "response", reply.data, REPLY_BODY)
+            refused = {partition for partition in asked if answered.get(partition, (-1,))[0]}
+        offsets = {partition: rest[0] for partition, rest in asked.items() if partition not in refused}
+        self._lags.committed(group.name, offsets)
+
+    def _offsets(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        answered = read_reply(request, reply)
+        if answered is None:
+            return
+        for each in answered.message.get("groups") or [answered.message | {"group_id": request.group}]:
+            name = (each.get("group_id") or "")[:MAX_TEXT]
+            if any(group.name == name for group in self._groups):  # of others, who asks may only be a monitor
+                offsets = {
+                    (self._name(topic.get("name"), topic.get("topic_id")), part["partition_index"]): part[
+                        "committed_offset"
+                    ]
+                    for topic in each.get("topics") or ()
+                    for part in topic.get("partitions") or ()
+                    if not part.get("error_code") and "committed_offset" in part
+                }
+                self._lags.committed(name, offsets)
+
+    # What is told.
+
+    def _group_facts(self, group: Group) -> GroupFacts:
+        lag, lag_whole = self._lags.of_group(group.name)
+        rounds = [
+            RoundFacts(each.generation, each.began_ns, each.ended_ns, each.members, each.whole, each.why)
+            for each in list(group.rounds)[-_ROUNDS_TOLD:]
+        ]
+        return GroupFacts(
+            group.name,
+            group.kind,
+            group.state,
+            group.generation,
+            len(group.members),
+            group.whole,
+            lag,
+            lag_whole,
+            self._lags.trend(group.name),
+            group.total,
+            tuple(rounds),
+        )
+
+    def _lag_facts(self) -> list[LagFacts]:
+        told: list[LagFacts] = []
+        in_groups: set[Client] = set()
+        for group in self._groups:
+            clients = {member.client for member in group.members.values()}
+            readers = {each.partition: client for client in clients for each in self._lags.of_client(client)}
+            trend = self._lags.trend(group.name)
+            behind = self._lags.partitions_of(group.name)
+            if behind:
+                in_groups |= clients
+            for each in behind:
+                reader = readers.get(each.partition, ("", ""))
+                told.append(LagFacts(group.name, *reader, *each.partition, each.offset, each.end, each.lag, trend))
+        for client in self._lags.clients():
+            if client not in in_groups:
+                told += [
+                    LagFacts("", *client, *each.partition, each.offset, each.end, each.lag, None)
+                    for each in self._lags.of_client(client)
+                ]
+        return told
+
+    def _producer_facts(self) -> list[ProducerFacts]:
+        return [
+            ProducerFacts(
+                *client,
+                each.topic,
+                each.acks,
+                each.records / each.batches if each.batches else None,
+                each.bytes / each.batches if each.batches else None,
+                each.compression,
+                each.idempotent,
+                each.transactional_id,
+                each.last_ns,
+            )
+            for client, each in self._producers.items()
+        ]
+
+    def _client_facts(self) -> list[ClientFacts]:
+        return [
+            ClientFacts(*client, each.software, each.mechanism, each.throttled, each.throttle_ms, each.throttled_ns)
+            for client, each in self._clients.items()
+        ]
+
+
+def _client(session: Session, request: KafkaRequest) -> Client:
+    return (request.client_id or "")[:MAX_TEXT], session.client_address.host
+
+
+def _is_broker(client_id: str) -> bool:
+    return client_id.startswith("broker-") and "-fetcher-" in client_id
+
+
+def _code(reply: KafkaReply) -> int:
+    return reply.failure.code if reply.failure is not None else 0
+
+
+def _subscribed(asked: dict[str, Any], data: bytes) -> frozenset[str] | None:
+    """The topics that a member of a classic group wants, from the first of its protocols; None where not all are seen.
+
+    ConsumerProtocolSubscription: version int16, topics as an array of strings, and more.
+    """
+    protocols = asked.get("protocols") or [{}]
+    blob = protocols[0].get("metadata")
+    if asked.get("protocol_type") != _CONSUMER or not isinstance(blob, Blob):
+        return None
+    end = min(blob.start + blob.length, len(data))
+    position = blob.start + 6
+    topics = set()
+    for _ in range(min(int.from_bytes(data[blob.start + 2 : position], "big"), blob.length)):
+        length = int.from_bytes(data[position : position + 2], "big")
+        position += 2 + length
+        if position > end:
+            return None
+        topics.add(data[position - length : position].decode("utf-8", "replace"))
+    return frozenset(topics)
