@@ -8,14 +8,13 @@ from pathlib import Path
 from struct import unpack_from
 from typing import NamedTuple
 
+from probes.collector import known_protocols
+from probes.options import CaptureOptions
 from probes.protocols.interface import WireProtocol
-from probes.protocols.kafka import Kafka
-from probes.protocols.mongodb import MongoDB
-from probes.records import Address, Connection, Head, Ledger, Session
-from probes.sessions.ends import Ends
-from probes.sessions.pairing import Pairing
+from probes.records import Address, Connection, Head, Session
 from probes.sources.framing import ConnectionFraming
 from probes.sources.marks import ConnectionMark, InterfaceMark
+from tests.captures.reading import sessions_of
 
 _FIN = 1
 _SECOND_NS = 1_000_000_000
@@ -112,26 +111,6 @@ def heads(path: Path, *, head_bytes: int = 1024) -> Iterator[tuple[Connection, H
 
 def sessions(path: Path, *, head_bytes: int = 1024) -> tuple[list[Session], dict[str, WireProtocol]]:
     """What a recording replays to, what waits at its end last; and the protocols that describe it."""
-    protocols: tuple[WireProtocol, ...] = (MongoDB(), Kafka())
-    found: list[Session] = []
-    ledger = Ledger()
-    ends = Ends(found.append, ledger)
-    pairing = Pairing(protocols, ends.session, ledger, strict=True)
-    met = set[int]()
-    now_ns = 0
-    for connection, head, ns in heads(path, head_bytes=head_bytes):
-        if connection.id not in met:
-            met.add(connection.id)
-            ends.opened(connection)
-            pairing.opened(connection)
-        if head is not None:
-            pairing.message(connection, head)
-        else:
-            pairing.closed(connection, ns)
-            ends.closed(connection, ns)
-        now_ns = max(now_ns, ns)
-    pairing.tick(now_ns + 3 * _SECOND_NS)
-    for patience in (6, 9, 12):
-        ends.tick(now_ns + patience * _SECOND_NS)
-    waiting = ends.waiting(pairing.waiting(now_ns))
-    return found + waiting, {protocol.name: protocol for protocol in protocols}
+    told = sessions_of(path.read_bytes(), CaptureOptions(str(path), head_bytes=head_bytes))
+    assert told.damage == ""
+    return told.sessions + told.waiting, known_protocols()

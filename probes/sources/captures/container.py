@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
+from probes.sources.marks import InterfaceMark
+
 MAX_BLOCK = 1 << 24
 MAX_INTERFACES = 65_536
 MAX_PACKET = 1 << 18  # libpcap's MAXIMUM_SNAPLEN
@@ -35,7 +37,8 @@ class Interface:
     snaplen: int = 0
     ticks_per_s: int = _MICROSECONDS
     offset_s: int = 0
-    description: str = ""
+    mark: InterfaceMark | None = None  # of a recording
+    number: int = 0  # among those of all sections
     dropped: int = 0  # packets that the capturing program says it missed
 
     def ns(self, ticks: int) -> int:
@@ -256,7 +259,7 @@ class Pcapng:
         if len(self.interfaces) >= MAX_INTERFACES:
             raise self._damaged(f"more than {MAX_INTERFACES} interfaces")
         link, _, snaplen = Struct(f"{self._order}HHI").unpack_from(body)
-        interface = Interface(link, snaplen)
+        interface = Interface(link, snaplen, number=len(self.interfaces))
         for option, value in options(body[8:], self._order):
             if option == self._RESOLUTION and value:
                 exponent = value[0] & 0x7F  # a power of 2 where the highest bit is set, else of 10
@@ -264,7 +267,7 @@ class Pcapng:
             elif option == self._OFFSET and len(value) == 8:
                 (interface.offset_s,) = Struct(f"{self._order}q").unpack(value)
             elif option == self._DESCRIPTION:
-                interface.description = value.decode(errors="replace")
+                interface.mark = InterfaceMark.read(value.decode(errors="replace"))
         self.interfaces.append(interface)
 
     def _note_drops(self, interface: Interface, raw: bytes) -> None:

@@ -28,13 +28,15 @@ class Desk:
 class Conversation:
     """A `reassembly.Taker`. The sink hears of it when it shows its first message."""
 
-    __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_shifts")
+    __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_is_recorded", "_shifts")
 
-    def __init__(self, desk: Desk, connection: Connection, *, is_young: bool) -> None:
+    def __init__(self, desk: Desk, connection: Connection, *, is_young: bool, is_recorded: bool = False) -> None:
+        """`is_recorded`: each byte that is missing stands for a message that was lost when l7top recorded it."""
         self._desk = desk
         self._connection = connection
         self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=desk.protocols)
         self._is_open = False
+        self._is_recorded = is_recorded
         self._shifts = [0, 0]  # by direction: messages that went by uncaptured, which the framing knows nothing of
 
     def take(self, outbound: bool, data: bytes, length: int, ns: int) -> bool:
@@ -49,6 +51,9 @@ class Conversation:
 
     def miss(self, outbound: bool, length: int, ns: int) -> None:
         framing = self._framing
+        if self._is_recorded:
+            self._shifts[outbound] += length
+            return
         steps = framing.resynchronised
         self._tell(outbound, framing.feed(outbound, b"", ns, length=length))
         if framing.resynchronised > steps:  # a header was in there: one message went by at least

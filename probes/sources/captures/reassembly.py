@@ -141,6 +141,26 @@ class Reassembly:
         if flags & (FIN | RST):
             self._end(direction, flags, sequence + length & _MASK, ns)
 
+    def follows(self, flow: bytes) -> bool:
+        """Whether this flow is known, and not over."""
+        direction = self._directions.get(flow)
+        return direction is not None and not direction.flow.is_closed
+
+    def begin(self, flow: bytes, taker: Taker, ns: int) -> None:
+        """A connection begins here, whose flow from its near to its far end this is; what had the same is over."""
+        known = self._directions.get(flow)
+        if known is not None:
+            self._close(known.flow, ns)
+            self._forget(known.flow)
+        self._add(_Flow(flow, True)).taker = taker
+
+    def settle(self, flow: bytes) -> None:
+        """What is missing of a flow will not come."""
+        direction = self._directions.get(flow)
+        if direction is not None:
+            self._mend(direction, None)
+            self._mend(direction.peer, None)
+
     def tick(self, now_ns: int) -> None:
         """Time has come to `now_ns`: gives up what will not come, and forgets what ended long ago."""
         for direction in list(self._broken):
@@ -160,13 +180,15 @@ class Reassembly:
 
     def _begin(self, key: bytes, flags: int) -> _Direction:
         """A new flow. Its near end is the server, as far as can be told: who got the SYN, or has the lower port."""
+        from_server = bool(flags & ACK) if flags & SYN else key[-4:-2] < key[-2:]
+        near, far = self._add(_Flow(key if from_server else reverse(key), bool(flags & SYN))).directions
+        return near if from_server else far
+
+    def _add(self, flow: _Flow) -> _Flow:
         if len(self._directions) >= 2 * MAX_FLOWS:
             self._make_room()
-        from_server = bool(flags & ACK) if flags & SYN else key[-4:-2] < key[-2:]
-        flow = _Flow(key if from_server else reverse(key), bool(flags & SYN))
-        near, far = flow.directions
-        self._directions[flow.key], self._directions[reverse(flow.key)] = near, far
-        return near if from_server else far
+        self._directions[flow.key], self._directions[reverse(flow.key)] = flow.directions
+        return flow
 
     def _synchronise(self, direction: _Direction, key: bytes, sequence: int, flags: int) -> _Direction:
         """A SYN: of this flow, or of the next one with the same addresses."""

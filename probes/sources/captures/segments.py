@@ -51,6 +51,13 @@ def reverse(flow: bytes) -> bytes:
     return flow[half:-4] + flow[:half] + flow[-2:] + flow[-4:-2]
 
 
+def within(flow: bytes, space: int) -> bytes:
+    """The same flow in an address space of its own: unlike that of any other."""
+    half = (len(flow) - 4) // 2
+    number = space.to_bytes(4, "big")
+    return flow[:half] + number + flow[half:-4] + number + flow[-4:]
+
+
 class Decoder:
     """`counts` says what packets were that carried none: "other", "fragments", "malformed", "headers_cut"."""
 

@@ -11,12 +11,14 @@ from itertools import chain
 
 from probes.exit_codes import ExitCode, Refusal
 from probes.records import Connection, Head
-from probes.sources.captures.container import CaptureError, Container, Packet
+from probes.sources.captures.container import CaptureError, Container, Interface, Packet
 from probes.sources.captures.conversation import Conversation, Desk
 from probes.sources.captures.inflate import Inflation
 from probes.sources.captures.reading import Reading
 from probes.sources.captures.reassembly import Reassembly
-from probes.sources.captures.segments import Decoder, addresses
+from probes.sources.captures.recorded import RecordedPacket
+from probes.sources.captures.segments import Decoder, Segment, addresses, reverse, within
+from probes.sources.marks import InterfaceMark
 from probes.sources.sink import Sink
 from probes.sources.source import Ignored, RingUse
 
@@ -81,11 +83,14 @@ class CaptureSource:
         decode, take, now_ns = self._decoder.segment, self._reassembly.take, self._now_ns
         packets = 0
         try:
-            for interface, ns, data, length, _, _ in self._pending:
+            for interface, ns, data, length, options, order in self._pending:
                 packets += 1
                 segment = decode(interface.link, data, length)
                 if segment is not None:
-                    take(segment, ns)
+                    if interface.mark is None:
+                        take(segment, ns)
+                    else:
+                        self._take_recorded(interface, interface.mark, segment, ns, RecordedPacket.of(options, order))
                 if ns > now_ns:
                     now_ns = ns
                     if now_ns >= until_ns:
@@ -95,6 +100,23 @@ class CaptureSource:
             self._packets += packets
             self._now_ns = now_ns
             self._began_ns = self._began_ns or now_ns
+
+    def _take_recorded(
+        self, interface: Interface, mark: InterfaceMark, segment: Segment, ns: int, told: RecordedPacket
+    ) -> None:
+        """A packet of a recording: one process's view, which has nothing to do with what the same addresses are to
+        another one. It is in its place: what is missing before it was lost when it was recorded."""
+        flow = within(segment.flow, interface.number)
+        near = flow if told.outbound else reverse(flow)
+        if told.mark is not None or not self._reassembly.follows(near):
+            ends = addresses(segment.flow if told.outbound else reverse(segment.flow))
+            near_end, far_end = ends if told.mark is None else (told.mark.near, told.mark.far)
+            self._last_id += 1
+            connection = Connection(self._last_id, mark.process, near_end, far_end, mark.namespace)
+            conversation = Conversation(self._desk, connection, is_young=True, is_recorded=True)
+            self._reassembly.begin(near, conversation, ns)
+        self._reassembly.take(segment._replace(flow=flow), ns)
+        self._reassembly.settle(near)
 
     def _read(self) -> None:
         data = self._reading.read()
