@@ -162,6 +162,31 @@ HOSTILE: dict[str, bytes] = {
 }
 
 
+# A few hundred bytes that inflate to as much as is ever inflated.
+MANY = 120_000
+BOMBS: dict[str, bytes] = {
+    "elements": in_message(FIRST + b"\x0a\0" * MANY + LAST),
+    "elements of an array": in_message(
+        FIRST + b"\x04f\0" + struct.pack("<i", 2 * MANY + 5) + b"\x0a\0" * MANY + b"\0" + LAST
+    ),
+    "strings": in_message(FIRST + b"\x02a\0\x01\0\0\0\0" * (MANY // 4) + LAST),
+    "sections": message(2013, bytes(4) + b"\1\5\0\0\0\0" * (MANY // 3)),
+    "tokens": message(2013, bytes(4) + b"\2\0" * MANY),
+    "documents": message(1, struct.pack("<iqii", 0, 0, 0, 1 << 30) + b"\5\0\0\0\0" * (MANY // 3)),
+    "passwords": in_message(b"\x10saslStart\0\1\0\0\0" + b"\x02pwd\0\2\0\0\0x\0" * (MANY // 8) + LAST),
+    "depths": in_message(b"\x10saslStart\0\1\0\0\0\x03payload\0" + nested(20_000, b"\x03") + LAST),
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_bombs(case: str) -> None:
+    data = compressed(BOMBS[case], 2)
+    assert len(data) < 4096
+    bounded(head(data))
+    bounded(head(data, len(data) // 2, tail=20))
+    bounded(head(BOMBS[case], 16_384))
+
+
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_messages(case: str) -> None:
     data = HOSTILE[case]

@@ -151,4 +151,4 @@ def _zstd_prefix(body: bytes, bound: int) -> bytes | None:
         return None
     inflated = bytearray(INFLATE_BYTES)
     length = _cramjam.zstd.decompress_into(frame, inflated)
-    return bytes(inflated[: min(length, bound)]) or None
+    return bytes(memoryview(inflated)[: min(length, bound)]) or None

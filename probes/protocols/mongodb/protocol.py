@@ -70,7 +70,7 @@ _WRITE_ERRORS = b"\x04writeErrors\x00"
 _WRITE_CONCERN_ERROR = b"\x03writeConcernError\x00"
 _WRITE = b"write"  # what both have in common: one search instead of two
 
-_SHORT_BYTES = 16 * 1024  # what is longer, but for a cursor's batch, is not of the usual kind
+_SHORT_BYTES = 8 * 1024  # what is longer, but for a cursor's batch, is not of the usual kind
 _MAX_COMMANDS = 4096
 
 
