@@ -41,6 +41,17 @@ def requests_outbound(protocol: WireProtocol, connection: Connection, heads: Seq
     return None
 
 
+def lone_request(protocol: WireProtocol, connection: Connection, head: Head) -> Request | None:
+    """The request that the only message of a connection is, where it is one from its first to its last byte.
+
+    Nothing is confirmed by it, and it is no more than likely: for what would otherwise not be shown at all.
+    """
+    if protocol.identify(head.data, head.total) is not Verdict.REQUEST:
+        return None
+    request = _request(protocol, connection, head)
+    return request if _whole(request) and request is not None and request.expects_reply else None
+
+
 def _request(protocol: WireProtocol, connection: Connection, head: Head) -> Request | None:
     try:
         return protocol.request(head, protocol.memory(connection))

@@ -15,12 +15,13 @@ from itertools import islice
 from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.records import Connection, Head, Ledger, Reply, Request, Session, Side, Status, Times
 from probes.sessions.causes import Cause
-from probes.sessions.confirmation import requests_outbound
+from probes.sessions.confirmation import lone_request, requests_outbound
 from probes.sessions.numbers import Gap, Numbers
 from probes.sessions.stream import Stream, Waiting, session
 
 REORDER_NS = 100_000_000  # events are no further out of order than this
 EARLY_NS = 1_000_000_000  # how long a reply waits for its request
+LONE_NS = 300_000_000  # how long the only message of a connection waits before it is shown as a request
 MAX_HELD = 16  # heads kept of a connection until it is confirmed
 MAX_TRIES = 64  # heads after which an unconfirmed connection is ignored
 MAX_EARLY = 64  # replies of a connection that wait for their request
@@ -152,7 +153,10 @@ class Pairing:
         self._ledger.counts[Cause.WAITING] = self._waiting - self._continued + self._kept
 
     def waiting(self, now_ns: int, *, older_than_ns: int = 0) -> list[Session]:
-        """What is in flight for at least `older_than_ns` at `now_ns`, oldest first, as sessions (INFLIGHT)."""
+        """What is in flight for at least `older_than_ns` at `now_ns`, oldest first, as sessions (INFLIGHT).
+
+        Among them what has waited for long on a connection with no other message: the label is then likely, not sure.
+        """
         latest = now_ns - older_than_ns
         sessions = [
             session(stream, Status.INFLIGHT, *entry[:4])
@@ -160,8 +164,35 @@ class Pairing:
             for entry in stream.waiting.values()
             if entry[2] <= latest
         ]
+        for stream in self._unconfirmed.values():
+            if len(stream.held) == 1 and stream.held[0].last_ns <= min(latest, now_ns - LONE_NS):
+                lone = self._lone(stream)
+                if lone is not None:
+                    sessions.append(lone)
         sessions.sort(key=lambda session: session.times.request_first)
         return sessions
+
+    def _lone(self, stream: Stream) -> Session | None:
+        """The one message of a connection as a session, if it can be a request. Looked at once, however often asked."""
+        (head,) = stream.held
+        if stream.guess is None or stream.guess[0] is not head:
+            stream.guess = head, self._guess(stream.connection, head)
+        return stream.guess[1]
+
+    def _guess(self, connection: Connection, head: Head) -> Session | None:
+        for protocol in self._protocols:
+            if connection.protocol not in ("", protocol.name):
+                continue
+            try:
+                request = lone_request(protocol, connection, head)
+            except Exception as error:
+                self._refused(error, messages=0)
+                continue
+            if request is not None:
+                side = Side.CLIENT if head.outbound else Side.SERVER
+                times = Times(head.first_ns, head.last_ns)
+                return Session(protocol.name, Status.INFLIGHT, side, connection, request, None, times, head.total)
+        return None
 
     # A connection that is not confirmed yet.
 

@@ -23,6 +23,7 @@ class Stream:
         "connection",
         "early",
         "exhaust",
+        "guess",
         "held",
         "lost_requests",
         "memory",
@@ -47,6 +48,7 @@ class Stream:
         self.waiting: dict[int, Waiting] = {}  # by id, oldest first
         self.early: dict[int, Head] = {}  # replies without their request, by its id, oldest first
         self.held: list[Head] = []
+        self.guess: tuple[Head, Session | None] | None = None  # what the one held head may be, once that was asked
         self.tries = 0
         self.since_ns = 0  # the first request's first byte
         self.answered_ns = 0  # the first byte of the first reply to a request that was seen, 0 before

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.records import Head, Status, Verdict
+from probes.records import Head, Side, Status, Verdict
 from probes.sessions.confirmation import requests_outbound
 from probes.sessions.pairing import MAX_HELD, MAX_TRIES
 
-from .fake_protocol import FAILED, REPLY, REQUEST, FakeProtocol, head
+from .fake_protocol import FAILED, ONEWAY, REPLY, REQUEST, FakeProtocol, head
 from .pairing_harness import MS, Harness
 
 
@@ -140,3 +140,46 @@ def test_a_bug_in_identify_leaves_the_other_protocols_their_chance() -> None:
     assert wire.told() == [(1, Status.OK)]
     assert wire.balance() == -2  # fed, and not in the ledger before a tick
     assert wire.counts(at=20) == {"sessions": 2}
+
+
+def test_a_request_that_is_alone_on_its_connection_and_hangs_is_shown_waiting() -> None:
+    run = Harness(FakeProtocol(), confirmed=False, label="")
+    run.ask(5, at=10)
+    assert run.waiting(at=100) == []  # its reply may be on its way, and tell
+    assert run.waiting(at=400) == [5]
+    (session,) = run.pairing.waiting(400 * MS)
+    assert (session.status, session.seen_from, session.protocol) == (Status.INFLIGHT, Side.SERVER, "fake")
+    assert run.pairing.waiting(400 * MS, older_than_ns=395 * MS) == []
+    assert run.sessions == []
+    assert run.connection.protocol == ""  # it is still not believed
+    run.answer(5, at=500)
+    assert run.waiting(at=600) == []
+    assert run.told() == [(5, Status.OK)]
+
+
+def test_of_what_is_no_whole_request_or_not_alone_nothing_is_invented() -> None:
+    for message in (
+        noise(False),
+        head(False, 0, 5, REPLY, 5),
+        head(False, 0, 5, REQUEST, 5, flags=ONEWAY),
+        head(False, 0, 5, REQUEST, 5)._replace(total=5000),
+        head(False, 0, 5, REQUEST, 5)._replace(data=REQUEST),
+    ):
+        run = Harness(FakeProtocol(), confirmed=False, label="")
+        run.feed(message)
+        assert run.waiting(at=1000) == []
+    run = Harness(FakeProtocol(), confirmed=False, label="")
+    run.feed(head(False, 0, 5, REQUEST, 5))
+    run.feed(noise(True))
+    assert run.waiting(at=1000) == []
+
+
+def test_a_lone_request_of_a_connection_that_closes_is_told_as_foreign() -> None:
+    run = Harness(FakeProtocol(), confirmed=False, label="")
+    run.ask(5, at=10)
+    assert run.waiting(at=400) == [5]
+    run.pairing.closed(run.connection, 500 * MS)
+    run.tick(700)
+    assert run.waiting(at=800) == []
+    assert run.told() == []
+    assert run.counts(800) == {"foreign": 1}
