@@ -57,6 +57,7 @@ class Connection:
     far: Address = UNKNOWN_ADDRESS
     namespace: int = 0
     protocol: str = ""  # the label, "" as long as there is none
+    inodes: tuple[int, int] = (0, 0)  # of a unix socket: its own and its peer's, which no address tells
 
 
 class Head(NamedTuple):

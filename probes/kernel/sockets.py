@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from struct import Struct
 from typing import NamedTuple
 
 from probes.records import UNKNOWN_ADDRESS, Address, Process
@@ -19,16 +21,24 @@ from probes.records import UNKNOWN_ADDRESS, Address, Process
 PROC = Path("/proc")
 _LISTEN = "0A"
 _UNIX_STREAM, _UNIX_CONNECTED = "0001", "03"
+# linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLM_F_DUMP = 4, 20, 1, 0x300
+_UDIAG_SHOW_PEER, _UNIX_DIAG_PEER, _EVERY_STATE = 4, 2, 0xFFFFFFFF
+_UNIX_DIAG_REQUEST = Struct("=IHHIIBBxxIIIII")  # nlmsghdr, unix_diag_req
+_UNIX_DIAG_MESSAGE = Struct("=IH10x4xI8x")  # nlmsghdr, unix_diag_msg
+_ATTRIBUTE = Struct("=HHI")
+_NETLINK_BYTES = 1 << 18
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
 
 
 class Socket(NamedTuple):
-    """A connected stream socket. A unix socket has only its own path, if any."""
+    """A connected stream socket. A unix socket has paths, if any; its `peer` is the inode of its other end."""
 
     inode: int
     near: Address
     far: Address
     is_unix: bool
+    peer: int = 0
 
 
 class Descriptor(NamedTuple):
@@ -67,6 +77,43 @@ def namespace(pid: int) -> int:
         return 0
 
 
+def unix_peers() -> dict[int, int]:
+    """The inode of each unix socket's other end by its own, in this process's network namespace (sock_diag(7)).
+
+    As much as the kernel tells: nothing where it refuses.
+    """
+    ask = _UNIX_DIAG_REQUEST.pack(
+        _UNIX_DIAG_REQUEST.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0,
+        socket.AF_UNIX, 0, _EVERY_STATE, 0, _UDIAG_SHOW_PEER, 0, 0,
+    )  # fmt: skip
+    peers: dict[int, int] = {}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as diag:
+            diag.sendto(ask, (0, 0))
+            while _add_peers(diag.recv(_NETLINK_BYTES, socket.MSG_DONTWAIT), peers):
+                pass
+    except OSError:
+        pass
+    return peers
+
+
+def _add_peers(answer: bytes, peers: dict[int, int]) -> bool:
+    """Adds what a datagram of the dump tells; whether there are more."""
+    at = 0
+    while at + _UNIX_DIAG_MESSAGE.size <= len(answer):
+        length, kind, inode = _UNIX_DIAG_MESSAGE.unpack_from(answer, at)
+        if kind != _SOCK_DIAG_BY_FAMILY:
+            return False
+        end, attribute_at = at + length, at + _UNIX_DIAG_MESSAGE.size
+        while attribute_at + _ATTRIBUTE.size <= end:
+            size, attribute, value = _ATTRIBUTE.unpack_from(answer, attribute_at)
+            if attribute == _UNIX_DIAG_PEER and value:
+                peers[inode] = value
+            attribute_at += max(size + 3 & ~3, 4)
+        at += max(length + 3 & ~3, 4)
+    return True
+
+
 def inode_of(pid: int, fd: int) -> int:
     """The inode of the socket that a descriptor is, 0 where it is none."""
     try:
@@ -85,13 +132,22 @@ def table(pid: int) -> dict[int, Socket]:
             if len(fields) > 9 and fields[3] != _LISTEN and fields[9] != "0":
                 inode = int(fields[9])
                 sockets[inode] = Socket(inode, _tcp_address(fields[1]), _tcp_address(fields[2]), False)
+    sockets.update(_unix(pid))
+    return sockets
+
+
+def _unix(pid: int) -> dict[int, Socket]:
+    paths: dict[int, Address] = {}
     for line in _lines(pid, "unix"):
         fields = line.split(maxsplit=7)
         if len(fields) > 6 and fields[4] == _UNIX_STREAM and fields[5] == _UNIX_CONNECTED:
             path = fields[7].rstrip("\n") if len(fields) > 7 else ""
-            near = Address(path, 0) if path else UNKNOWN_ADDRESS
-            sockets[int(fields[6])] = Socket(int(fields[6]), near, UNKNOWN_ADDRESS, True)
-    return sockets
+            paths[int(fields[6])] = Address(path, 0) if path else UNKNOWN_ADDRESS
+    peers = unix_peers() if paths and namespace(pid) == namespace(os.getpid()) else {}
+    return {
+        inode: Socket(inode, path, paths.get(peers.get(inode, 0), UNKNOWN_ADDRESS), True, peers.get(inode, 0))
+        for inode, path in paths.items()
+    }
 
 
 def descriptors() -> Iterator[Descriptor]:

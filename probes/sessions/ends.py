@@ -22,6 +22,7 @@ MAX_CLOSED = 65536  # ended connections that are remembered
 _SERVER, _BOTH, _ONEWAY = Side.SERVER, Side.BOTH, Status.ONEWAY
 _KNOWS = {Status.OK: 3, Status.ERROR: 3, Status.ONEWAY: 3, Status.UNPARSED: 2, Status.DROPPED: 1}  # of the reply
 
+_UNIX = "unix"
 _Key = tuple[Address, Address, int]  # near, far, network namespace
 
 
@@ -277,7 +278,10 @@ def _id(session: Session) -> int | None:
 
 
 def _key(connection: Connection) -> _Key | None:
-    """None where the addresses are not known, or are no addresses of TCP."""
+    """None where the addresses are not known. Of a unix socket the inodes stand for them."""
+    if all(connection.inodes):
+        own, peer = connection.inodes
+        return Address(_UNIX, own), Address(_UNIX, peer), 0
     near, far = _plain(connection.near), _plain(connection.far)
     if near is None or far is None:
         return None

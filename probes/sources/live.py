@@ -59,6 +59,7 @@ class LiveSource:
         self._assemblies: dict[tuple[int, int], Assembly] = {}
         self._processes: dict[int, Process] = {}
         self._namespaces: dict[int, int] = {}
+        self._unix: dict[int, sockets.Socket] = {}  # those that were seeded: they may end before their first message
         self._seeded: dict[tuple[int, int], int] = {}  # (pid, fd) → inode
         self._next_scan_ns = 0
         self._last_id = 0
@@ -239,6 +240,8 @@ class LiveSource:
         connection.namespace = self._namespaces[tgid]
         if addresses is not None and addresses.family:
             _set_addresses(connection, addresses)
+        elif id_ in self._unix:
+            _set_socket(connection, self._unix[id_])
         elif fd is not None:
             self._look_up(connection, tgid, fd)
         self._connections[id_] = connection
@@ -269,7 +272,7 @@ class LiveSource:
         """The addresses by /proc: unix sockets have no others."""
         found = sockets.table(pid).get(sockets.inode_of(pid, fd))
         if found is not None:
-            connection.near, connection.far = found.near, found.far
+            _set_socket(connection, found)
 
     # the kernel's list of sockets
 
@@ -288,6 +291,8 @@ class LiveSource:
             self._seed(descriptors)
         self._adopt_calls({pid for pid, _ in new})
         self._seeded = alive
+        inodes = set(alive.values())
+        self._unix = {id_: found for id_, found in self._unix.items() if found.inode in inodes}
         self._sweep(alive, began)
         took = time.monotonic_ns() - began
         self._next_scan_ns = began + max(_SCAN_EVERY_NS, took * _SCAN_SHARE)
@@ -307,6 +312,8 @@ class LiveSource:
         id_ = max(state.opened_ns | 0xFF, self._last_id + 0x100)
         self._last_id = id_
         key = id_.to_bytes(8, "little")
+        if first.socket.is_unix:
+            self._unix[id_] = first.socket
         mine = 0
         try:
             connection_map.update(key, bytes(state), NOEXIST)
@@ -408,6 +415,12 @@ def _call_state(kind: CallKind, arguments: tuple[int, ...]) -> CallState | None:
         kind=kind,
         blind=bool(flags & socket.MSG_TRUNC),
     )
+
+
+def _set_socket(connection: Connection, found: sockets.Socket) -> None:
+    connection.near, connection.far = found.near, found.far
+    if found.peer:
+        connection.inodes = found.inode, found.peer
 
 
 def _set_addresses(connection: Connection, addresses: Addresses) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.live.clients.process import ClientProcess, Report, run_client
-from tests.live.tool import Record, Requests
+from tests.live.tool import Record, Requests, of_process
 from tests.servers import ApacheKafka, Broker, Mongod, Tansu
 
 pytestmark = pytest.mark.live
@@ -75,6 +75,20 @@ def test_finds_by_pymongo(mongod: Mongod, side: str, threads: int, older: bool) 
     assert {r["seen_from"] for r in seen.of("find")} == {"both"}
     assert len({r["client"] for r in seen.of("find")}) == threads
     seen.assert_nothing_lost()
+
+
+def test_finds_over_a_unix_socket_are_seen_from_both_ends(mongod: Mongod) -> None:
+    with (
+        ClientProcess("mongo_unix", port=mongod.port, count=101, directory=mongod.directory) as client,
+        Requests() as tool,
+    ):
+        client.finish()
+        records = of_process(tool.stop(), client.pid)
+    finds = [r for r in records if r["operation"] == "find"]
+    assert {(r["seen_from"], r["server"], r["server_process"]["pid"]) for r in finds} == {
+        ("both", str(mongod.unix_socket), mongod.pid)
+    }
+    assert len(finds) == 101
 
 
 @pytest.mark.parametrize("older", [True, False])

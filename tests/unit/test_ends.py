@@ -273,6 +273,16 @@ def test_unix_sockets_have_no_opposite() -> None:
     assert pair.summary() == [(Side.SERVER, Status.OK)]
 
 
+def test_the_ends_of_a_unix_socket_are_joined_by_their_inodes() -> None:
+    pair = Pair(near=Address("", 0), far=Address("/tmp/mongodb-27017.sock", 0))
+    pair.client.inodes, pair.server.inodes = (7, 8), (8, 7)
+    pair.ends.addressed(pair.client)
+    pair.ends.addressed(pair.server)
+    pair.seen(Side.CLIENT)
+    pair.seen(Side.SERVER)
+    assert pair.summary() == [(Side.BOTH, Status.OK)]
+
+
 def test_a_new_connection_may_have_the_addresses_of_an_old_one() -> None:
     pair = Pair()
     pair.ends.closed(pair.client, 20 * MS)

@@ -66,3 +66,18 @@ def test_this_process_as_the_kernel_shows_it() -> None:
         assert found.far == Address(*server.getsockname())
     assert sockets.namespace(os.getpid()) > 0
     assert sockets.process(os.getpid()).pid == os.getpid()
+
+
+def test_the_ends_of_a_unix_socket_know_each_other(tmp_path: Path) -> None:
+    path = str(tmp_path / "listening.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen()
+        client.connect(path)
+        with listener.accept()[0] as server:
+            near, far, waiting = (sockets.inode_of(os.getpid(), end.fileno()) for end in (client, server, listener))
+            table = sockets.table(os.getpid())
+            assert (table[near].peer, table[far].peer) == (far, near)
+            assert (table[near].near, table[near].far) == (Address("", 0), Address(path, 0))
+            assert (table[far].near, table[far].far) == (Address(path, 0), Address("", 0))
+            assert waiting not in table
