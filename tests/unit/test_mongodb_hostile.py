@@ -174,7 +174,6 @@ BOMBS: dict[str, bytes] = {
     "tokens": message(2013, bytes(4) + b"\2\0" * MANY),
     "documents": message(1, struct.pack("<iqii", 0, 0, 0, 1 << 30) + b"\5\0\0\0\0" * (MANY // 3)),
     "passwords": in_message(b"\x10saslStart\0\1\0\0\0" + b"\x02pwd\0\2\0\0\0x\0" * (MANY // 8) + LAST),
-    "depths": in_message(b"\x10saslStart\0\1\0\0\0\x03payload\0" + nested(20_000, b"\x03") + LAST),
 }
 
 
