@@ -12,13 +12,13 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from probes import doctor, headless
 from probes.exit_codes import ExitCode, Refusal
-from probes.filters import FIELDS, FilterError, Predicate, is_filter, session_filter
+from probes.filters import ANY, FIELDS, FilterError, Predicate, is_filter, learn_protocols, session_filter
 from probes.options import LIVE, MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
@@ -53,8 +53,9 @@ options:
   --version    the version
 
 of the dashboard:
-  --side, --pid, --protocols, --head-bytes, --literals   as of requests (l7top requests --help)
-  --memory SIZE                                          for what is kept (default: 256M)
+  --side, --pid, --protocols, --ports, --plugin,
+  --head-bytes, --literals                         as of requests (l7top requests --help)
+  --memory SIZE                                    for what is kept (default: 256M)
 
 Capturing needs root: sudo l7top"""
 
@@ -117,13 +118,32 @@ def _pids(text: str) -> list[int]:
 
 
 def _protocols(text: str) -> tuple[str, ...]:
-    from probes.collector import known_protocols  # takes a moment, and is seldom needed here
+    return tuple(dict.fromkeys(text.split(",")))
 
-    names, known = tuple(dict.fromkeys(text.split(","))), known_protocols()
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is no protocol: there are {' and '.join(known)}")
-    return names
+
+def _ports(text: str) -> tuple[str, tuple[int, ...]]:
+    name, separator, ports = text.partition("=")
+    if not name or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form mongodb=27017,27018")
+    return name, tuple(_bounded(1, 65535)(port) for port in ports.split(","))
+
+
+def _plugin(text: str) -> str:
+    path = os.path.abspath(text)
+    if not os.path.isfile(path):
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def _learn_plugins(arguments: argparse.Namespace) -> None:
+    """Raises Refusal where no protocol bears a name that is asked for. What files bring, the collector alone knows."""
+    installed = [entry.name for entry in entry_points(group="l7top.protocols")]
+    learn_protocols([ANY] if arguments.plugins else installed)
+    names = [*arguments.protocols, *dict(arguments.ports)]
+    if names and not arguments.plugins:
+        from probes.protocols.chosen import known_protocols, require_known  # takes a moment, and is seldom needed here
+
+        require_known(names, [*known_protocols(), *installed])
 
 
 def _by(text: str) -> tuple[str, ...]:
@@ -163,7 +183,24 @@ def _add_capture_options(parser: _Parser) -> None:
         "--pid", dest="pids", type=_pids, action="extend", metavar="PID,…", default=[], help="only these processes"
     )
     parser.add_argument(
-        "--protocols", type=_protocols, default=(), metavar="NAME,…", help="only these, of mongodb and kafka"
+        "--protocols", type=_protocols, default=(), metavar="NAME,…", help="only these: mongodb, kafka, a plugin's"
+    )
+    parser.add_argument(
+        "--ports",
+        type=_ports,
+        action="append",
+        metavar="NAME=PORT,…",
+        default=[],
+        help="look for this protocol on these ports only, e.g. mongodb=27017,27018; repeatable",
+    )
+    parser.add_argument(
+        "--plugin",
+        dest="plugins",
+        type=_plugin,
+        action="append",
+        metavar="FILE",
+        default=[],
+        help="a Python file that teaches another protocol (README: plugins); repeatable",
     )
     parser.add_argument(
         "--head-bytes",
@@ -211,6 +248,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
     for pid in arguments.pids:
         if arguments.source == LIVE and not os.path.exists(f"/proc/{pid}"):
             raise Refusal(f"argument --pid: there is no process {pid}: see {parser.prog} --help", ExitCode.USAGE)
+    _learn_plugins(arguments)
     try:
         selected = session_filter(" ".join(getattr(arguments, "filter", ())))
     except FilterError as error:
@@ -220,6 +258,8 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         side=arguments.side,
         pids=frozenset(arguments.pids),
         protocols=arguments.protocols,
+        plugins=tuple(arguments.plugins),
+        ports=tuple(arguments.ports),
         head_bytes=arguments.head_bytes,
         memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from probes.options import CaptureOptions
 from probes.outputs.recording.tap import Tap
-from probes.protocols.interface import LooksAround, WireProtocol
-from probes.protocols.kafka import Kafka
-from probes.protocols.mongodb import MongoDB
+from probes.protocols.chosen import chosen, complaints
+from probes.protocols.interface import RAW, LooksAround, WireProtocol
 from probes.records import Connection, Ledger, Session, Times
+from probes.scope import PortUse, Scope
 from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
+from probes.sources.raw import RawStreams
 from probes.sources.sink import Sink
 from probes.sources.source import Ignored, RingUse, Source
 
@@ -23,16 +24,23 @@ _PATIENCE_NS = 3_000_000_000  # more than pairing and ends wait for anything
 _MUCH = 4096  # records in one drain after which there is no pause
 _GC_THRESHOLD = 50_000
 
-PROTOCOLS: tuple[Callable[[], WireProtocol], ...] = (MongoDB, Kafka)
+_USES = {"mongodb": PortUse.MONGODB, "kafka": PortUse.KAFKA, RAW: PortUse.RAW}
 
 
-def known_protocols() -> dict[str, WireProtocol]:
-    """New instances of all built-in protocols by name."""
-    return {protocol.name: protocol for protocol in (make() for make in PROTOCOLS)}
+def scope_of(protocols: Iterable[WireProtocol]) -> Scope:
+    """What a source has to look for, and where, so that each of these protocols is given its messages."""
+    everywhere, ports = PortUse.NONE, dict[int, PortUse]()
+    for protocol in protocols:
+        use = _USES[protocol.framing]
+        if not protocol.ports:
+            everywhere |= use
+        for port in protocol.ports:
+            ports[port] = ports.get(port, PortUse.NONE) | use
+    return Scope(everywhere, ports)
 
 
-OpenSource = Callable[[CaptureOptions, tuple[str, ...], Sink], Source]
-"""Opens the source that the options name, for the protocols with these names. Raises Refusal."""
+OpenSource = Callable[[CaptureOptions, Scope, Sink], Source]
+"""Opens the source that the options name, for what is to be looked for. Raises Refusal."""
 
 
 class Collector:
@@ -51,8 +59,7 @@ class Collector:
         *,
         tap: Tap | None = None,
     ) -> None:
-        wanted = options.protocols
-        self.protocols = {name: p for name, p in known_protocols().items() if not wanted or name in wanted}
+        self.protocols = chosen(options)
         self._ledger = Ledger()
         self._selected = selected(options.side, options.pids)
         self._tap = tap
@@ -60,8 +67,12 @@ class Collector:
         spoken = self.protocols.values() if tap is None else map(tap.watched, self.protocols.values())
         self._pairing = Pairing(tuple(spoken), self._ends.session, self._ledger)
         rooms: Sink = _Rooms(self._pairing, self._ends)
-        sink = rooms if tap is None else tap.before(rooms, self._pairing.asks)
-        self._source = open_source(options, tuple(self.protocols), sink)
+        if tap is not None:
+            rooms = tap.before(rooms, self._pairing.asks)
+        protocols = tuple(self.protocols.values())
+        raw = RawStreams(protocols, rooms, give_up=self._pairing.give_up, head_bytes=options.head_bytes)
+        self._raw_counts = raw.counts
+        self._source = open_source(options, scope_of(protocols), raw if raw.has_work else rooms)
         self.now_ns = self._source.now_ns
         self._looking: dict[str, LooksAround] = {
             name: protocol
@@ -133,11 +144,13 @@ class Collector:
     def ledger(self) -> dict[str, int]:
         """Messages by what became of them, and losses by cause (README, "Losses")."""
         self._pairing.tick(self.now_ns())
-        counters = self._source.counters()
+        counters, raw = self._source.counters(), dict(self._raw_counts)
         return {
-            "seen": counters.pop("seen"),
+            "seen": counters.pop("seen") + raw.pop("messages", 0),
             **{str(cause): n for cause, n in self._ledger.counts.items()},
             **counters,
+            **{f"raw_{what}": n for what, n in raw.items()},
+            **complaints(self.protocols),
         }
 
     def finish(self) -> None:
@@ -176,8 +189,10 @@ class Collector:
         return records
 
     def _quieten(self, end: Connection) -> bool:
-        """Whether a client's end tells but times from now on. A recording wants its messages, too."""
-        return self._tap is None and self._source.quieten(end)
+        """Whether a client's end tells but times from now on. A recording wants its messages, too; and plugins may have
+        ids that the kernel does not know.
+        """
+        return self._tap is None and end.protocol in _USES and self._source.quieten(end)
 
     def _look_around(self) -> None:
         for name, protocol in self._looking.items():

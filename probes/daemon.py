@@ -48,7 +48,9 @@ def _run() -> ExitCode:
 
 
 def _options(fields: dict[str, Any]) -> CaptureOptions:
-    fields.update(side=Side(fields["side"]), pids=frozenset(fields["pids"]), protocols=tuple(fields["protocols"]))
+    fields.update({name: tuple(fields[name]) for name in ("protocols", "plugins")})
+    fields.update(side=Side(fields["side"]), pids=frozenset(fields["pids"]))
+    fields["ports"] = tuple((name, tuple(ports)) for name, ports in fields["ports"])
     return CaptureOptions(**fields)
 
 

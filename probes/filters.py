@@ -103,7 +103,7 @@ class Field:
     help: str
     values: Callable[[Session], Sequence[str | float]]
     units: dict[str, float] | None = None
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
 
 
 _TIME = {"ns": 1.0, "us": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
@@ -111,7 +111,8 @@ _SIZE = {"": 1.0, "b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2
 _SIZE |= {f"{unit}b": factor for unit, factor in _SIZE.items() if factor > 1}
 _COUNT = {"": 1.0}
 _TRUTH = ("true", "false")
-PROTOCOLS = ("mongodb", "kafka")
+ANY = "*"
+_protocols = ["mongodb", "kafka"]
 
 
 def _known(value: str | float | None) -> Sequence[str | float]:
@@ -169,7 +170,7 @@ def _response_bytes(session: Session) -> Sequence[float]:
 
 
 FIELDS: dict[str, Field] = {
-    "protocol": Field(", ".join(PROTOCOLS), lambda s: (s.protocol,), choices=PROTOCOLS),
+    "protocol": Field("mongodb, kafka, a plugin's", lambda s: (s.protocol,), choices=_protocols),
     "operation": Field("command or API: find, Produce", lambda s: _known(s.request.operation if s.request else None)),
     "version": Field("Kafka's API version", lambda s: _known(s.request.version if s.request else None), units=_COUNT),
     "target": Field("namespace, topic or group, any of them: shop.orders, shop.*", _targets),
@@ -188,6 +189,11 @@ FIELDS: dict[str, Field] = {
     "seen_from": Field(", ".join(Side), lambda s: (s.seen_from,), choices=tuple(Side)),
     "truncated": Field("true, false", lambda s: _truth(_truncated(s)), choices=_TRUTH),
 }
+
+
+def learn_protocols(names: Iterable[str]) -> None:
+    """From now on a filter may name these protocols as well; `ANY` among them: any."""
+    _protocols.extend(name for name in names if name not in _protocols)
 
 
 def _number(text: str, name: str, units: dict[str, float]) -> float:
@@ -232,7 +238,8 @@ def _matcher(term: Term, field: Field) -> Callable[[Any], bool]:
         return lambda value: compare(value, number)
     if term.operator[0] in "<>":
         raise FilterError(f"{term.field} is text and has no order: write {term.field}:{term.value}")
-    if field.choices and "*" not in term.value and term.value.lower() not in field.choices:
+    open_ended = "*" in term.value or ANY in field.choices
+    if field.choices and not open_ended and term.value.lower() not in field.choices:
         raise FilterError(f"{term.field} is never {term.value!r}: it is one of {', '.join(field.choices)}")
     return _text_matcher(term.value)
 

@@ -19,7 +19,7 @@ from probes.exit_codes import ExitCode, Refusal
 from probes.filters import Predicate
 from probes.options import CaptureOptions
 from probes.outputs.lines import Lines
-from probes.outputs.losses import losses_line
+from probes.outputs.losses import losses_line, plugin_troubles
 from probes.outputs.progress import Progress
 from probes.outputs.record import CaptureClock, Recorder, WallClock, json_line
 from probes.outputs.recording.files import Files, Rotation
@@ -122,6 +122,8 @@ def tell(ledger: Mapping[str, int], *, whole: bool) -> None:
     lost = losses_line(ledger)
     if lost:
         narrate(lost)
+    for name, troubles in plugin_troubles(ledger).items():
+        narrate(f"plugin {name}: {troubles}")
     if whole:
         _say(json.dumps(ledger))
 
@@ -146,8 +148,7 @@ def run(options: CaptureOptions, seconds: float, take: Take, progress: Progress)
     batch: list[Session] = []
     capture = open_collector(options, batch.append)
     with Stop() as stop, closing(capture), progress:
-        names = " and ".join(capture.protocols)
-        narrate(f"capturing {names} requests of {options.source_name}")
+        narrate(f"capturing {_listed(tuple(capture.protocols))} requests of {options.source_name}")
         wanted = True
         while (
             wanted
@@ -175,6 +176,10 @@ def complain(options: CaptureOptions, damage: str) -> None:
 def clock_of(options: CaptureOptions) -> WallClock:
     """The clock of the source's times."""
     return WallClock() if options.is_live else CaptureClock()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def requests(

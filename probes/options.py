@@ -16,13 +16,15 @@ class CaptureOptions:
     """Sizes in bytes.
 
     `side` is the end of a connection to look from; `BOTH` joins the two ends where both are on this host.
-    No `pids` means every process, no `protocols` every protocol known.
+    No `pids` means every process, no `protocols` every protocol known. `plugins` are files, `ports` by protocol.
     """
 
     source: str = LIVE
     side: Side = Side.BOTH
     pids: frozenset[int] = frozenset()
     protocols: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    ports: tuple[tuple[str, tuple[int, ...]], ...] = ()
     head_bytes: int = 1024
     ring_bytes: int = 64 * 1024 * 1024
     memory: int = 256 * 1024 * 1024

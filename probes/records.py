@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Framing(IntEnum):
@@ -58,6 +58,8 @@ class Connection:
     namespace: int = 0
     protocol: str = ""  # the label, "" as long as there is none
     inodes: tuple[int, int] = (0, 0)  # of a unix socket: its own and its peer's, which no address tells
+    from_start: bool = False  # seen from its first byte; known of raw framing only
+    memory: Any = None  # of raw framing: what its protocol remembers of it
 
 
 class Head(NamedTuple):
@@ -108,6 +110,11 @@ class Failure:
     fault: Fault = Fault.SERVER
 
 
+Attribute: TypeAlias = tuple[str, str | int | float | bool]
+Attributes: TypeAlias = tuple[Attribute, ...]
+"""What a plugin tells of a request or a reply beside its fields: names and values."""
+
+
 @dataclass(slots=True)
 class Request:
     """A parsed request. Protocols derive their own with more fields.
@@ -125,6 +132,7 @@ class Request:
     long_poll: bool = False  # the server may hold it back: never part of durations
     truncated: bool = False  # a field may be missing because the head was cut
     in_order: bool = False  # its reply carries no id: it is the next one
+    attributes: Attributes = ()
 
     @property
     def application(self) -> str:
@@ -159,6 +167,7 @@ class Reply:
     failure: Failure | None = None
     continues: bool = False
     truncated: bool = False
+    attributes: Attributes = ()
 
 
 class Status(StrEnum):

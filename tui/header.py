@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from probes.outputs.losses import losses
+from probes.outputs.losses import losses, plugin_troubles
 from probes.store.view import Facts, Window
 from tui.text import safe
 from tui.widgets.lines import Part, TextLines
@@ -94,6 +94,8 @@ def _right(now: Situation) -> list[tuple[int, Part]]:
         (2, Part(f"cut {_number(now.cut)}", "warn" if now.cut else "quiet")),
         (1, Part(f"cpu {facts.cpu_percent:.0f}%", "warn" if facts.cpu_percent >= 50 else "")),
     ]
+    for name, what in plugin_troubles(facts.ledger).items():
+        parts.insert(0, (2, Part(safe(f"plugin {name}: {what}", 40), "bad")))
     if facts.degradation:
         parts.insert(2, (2, Part(safe(facts.degradation, 20), "warn")))
     if now.behind:

@@ -32,7 +32,7 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     privileges.run_last()
     privileges.die_with(parent, signal.SIGTERM)
 
-    from probes.collector import known_protocols  # only now: none of it has to be root's
+    from probes.protocols.chosen import known_protocols  # only now: none of it has to be root's
     from probes.store.reader import Reader
     from tui import app
 

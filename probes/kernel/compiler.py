@@ -35,6 +35,7 @@ MAPS = (
     "sockets",
     "call_kinds",
     "places",
+    "ports",
     "enabled",
     "locks",
     "counters",
@@ -44,7 +45,7 @@ MAPS = (
     "events",
 )
 PROGRAMS = ("on_enter", "on_exit", "on_state", "on_thread_exit", "on_exec")
-TAILS = ("walk",)  # the entries of the map `tails`
+TAILS = ("walk", "walk_raw")  # the entries of the map `tails`
 # Raw tracepoints by program. Those within the calls are there from Linux 6.3 on.
 RAW_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
 SOCKET_PROGRAMS = {"on_received": "sock_recv_length", "on_sent": "sock_send_length"}

@@ -10,6 +10,8 @@ import ctypes
 import struct
 from enum import IntEnum
 
+from probes.scope import PortUse
+
 CALLS_KNOWN = 512  # system call numbers in the map call_kinds
 
 
@@ -30,9 +32,11 @@ class Label(IntEnum):
     NONE = 0
     MONGODB = 1
     KAFKA = 2
+    RAW = 3
 
 
-PROTOCOL_OF_LABEL = {Label.NONE: "", Label.MONGODB: "mongodb", Label.KAFKA: "kafka"}
+PROTOCOL_OF_LABEL = {Label.NONE: "", Label.MONGODB: "mongodb", Label.KAFKA: "kafka", Label.RAW: "raw"}
+
 
 OUTBOUND, FIRST, LAST = 1, 2, 4  # flags of a head
 
@@ -159,7 +163,7 @@ class ConnectionState(ctypes.Structure):
         ("strange", ctypes.c_uint32),
         ("tls", ctypes.c_uint32),
         ("correlation", ctypes.c_uint32),
-        ("pad", ctypes.c_uint32),
+        ("tries", ctypes.c_uint32),
         ("socket", ctypes.c_uint64),
         ("addresses", Addresses),
         ("streams", Stream * 2),
@@ -243,4 +247,5 @@ def macros() -> str:
             lines.append(f'_Static_assert(__builtin_offsetof(struct {name}, {field}) == {offset}, "{name}.{field}");')
     lines.append(f'_Static_assert(COUNTERS == {len(COUNTERS)}, "counters");')
     lines.append(f'_Static_assert(CALL_CLOSE_RANGE == {CallKind.CLOSE_RANGE:d}, "call kinds");')
+    lines.append(f'_Static_assert(PORT_RAW == {PortUse.RAW:d} && LABEL_RAW == {Label.RAW:d}, "raw ports");')
     return "\n".join(lines) + "\n"

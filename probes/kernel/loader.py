@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import operator
 import os
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 from probes.exit_codes import ExitCode, Refusal
 from probes.kernel import bpf, calls, compiler, image, layout, tracefs
 from probes.kernel.ring import Ring
+from probes.scope import EVERYTHING, Scope
 
 _U32 = 4
 _REGISTERS_AT = (1).to_bytes(_U32, sys.byteorder)  # key in `places`
@@ -31,13 +34,13 @@ class Kernel:
         head_bytes: int,
         ring_bytes: int,
         max_connections: int = 32768,
-        protocols: tuple[str, ...] = (),
+        scope: Scope = EVERYTHING,
         socket_tracepoints: bool = True,
     ) -> None:
         """Compiles, loads and attaches; takes some seconds. Raises Refusal where this host cannot.
 
-        `ring_bytes` is rounded up to a power of two of pages; `protocols` limits what is recognised ("mongodb",
-        "kafka"; none: both). Without `socket_tracepoints` it does as on kernels that have none (before Linux 6.3).
+        `ring_bytes` is rounded up to a power of two of pages. Without `socket_tracepoints` it does as on kernels that
+        have none (before Linux 6.3).
         """
         page = os.sysconf("SC_PAGE_SIZE")
         pages = 1 << max(0, (max(ring_bytes, page) - 1) // page).bit_length()
@@ -45,8 +48,8 @@ class Kernel:
             "HEAD_BYTES": head_bytes,
             "RING_PAGES": pages,
             "MAX_CONNECTIONS": max_connections,
-            "ONLY_MONGODB": int(protocols == ("mongodb",)),
-            "ONLY_KAFKA": int(protocols == ("kafka",)),
+            "EVERYWHERE": int(scope.everywhere),
+            "BY_PORT": functools.reduce(operator.or_, scope.ports.values(), 0),
         }
         if not socket_tracepoints:
             knobs["SOCKET_TRACEPOINTS"] = 0
@@ -62,6 +65,8 @@ class Kernel:
         self._descriptors = [*maps.values(), *programs.values()]
         for number, call in calls.numbers().items():
             self.maps["call_kinds"].update(number.to_bytes(_U32, sys.byteorder), bytes([call.kind]))
+        for port, use in scope.ports.items():
+            self.maps["ports"].update(port.to_bytes(_U32, sys.byteorder), bytes([use]))
         self.ring = Ring(maps["events"], pages * page)
         self._attached: list[int] = []
         try:

@@ -1,30 +1,40 @@
-"""The ledger's losses in one line: what was not captured, by cause."""
+"""The ledger's losses in one line: what was not captured, by cause. And what had to be contained of plugins."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 ACCOUNTED = frozenset(
-    {
-        "seen",
-        "sessions",
-        "other_end",
-        "waiting",
-        "filtered",
-        "foreign",
-        "unwatched",
-        "ignored_connections",
-        "packets",
-        "other_packets",
-        "duplicate_segments",
-    }
+    (
+        *("seen", "sessions", "other_end", "waiting", "filtered", "foreign", "aborted", "unwatched"),
+        *("ignored_connections", "raw_foreign", "packets", "other_packets", "duplicate_segments"),
+    )
 )
 """The ledger's entries that are no loss. Any other cause is one, so that a new cause cannot be lost silently."""
 
 
+_PLUGIN = re.compile(r"plugin_(?P<name>.+)_(?P<what>errors|overtimes|off)")
+
+
+def plugin_troubles(ledger: Mapping[str, int]) -> dict[str, str]:
+    """What had to be contained, by plugin: `"3 calls over 50 ms: switched off"`; those without are left out."""
+    found: dict[str, list[str]] = {}
+    for cause, count in ledger.items():
+        match = _PLUGIN.fullmatch(cause)
+        if match is not None and count:
+            words = {"errors": f"{count} errors", "overtimes": f"{count} calls over 50 ms", "off": "switched off"}
+            found.setdefault(match["name"], []).append(words[match["what"]])
+    return {name: ", ".join(words) for name, words in found.items()}
+
+
 def losses(ledger: Mapping[str, int]) -> dict[str, int]:
     """The losses of `ledger` by cause, greatest first; empty where nothing was lost."""
-    lost = {cause: count for cause, count in ledger.items() if count and cause not in ACCOUNTED}
+    lost = {
+        cause: count
+        for cause, count in ledger.items()
+        if count and cause not in ACCOUNTED and not _PLUGIN.fullmatch(cause)
+    }
     return dict(sorted(lost.items(), key=lambda item: -item[1]))
 
 

@@ -48,6 +48,7 @@ FIELDS = (
     "server_process",
     "trace_id",
     "span_id",
+    "attributes",
     "request",
     "response",
 )
@@ -146,9 +147,11 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
     record["status"] = str(session.status)
 
     failure = reply.failure if reply is not None else None
-    told = failure is not None and failure.code != 0  # 0: the code was cut away, and with it whose fault it is
+    # Neither code nor name: they were cut away, and with them whose fault it is.
+    told = failure is not None and (failure.code != 0 or failure.name != "")
     if failure is not None and told:
-        record["error_code"] = failure.code
+        if failure.code:
+            record["error_code"] = failure.code
         if failure.name:
             record["error_name"] = failure.name
     if "error" in lifted:
@@ -189,6 +192,9 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
     for name in ("trace_id", "span_id"):
         if name in lifted:
             record[name] = lifted[name]
+    attributes = [pair for part in (request, reply) if part is not None for pair in part.attributes]
+    if attributes:
+        record["attributes"] = {name: plain(value) for name, value in attributes}
     details = {name: plain(value) for name, value in own.items() if name not in _LIFTED}
     if details:
         record[session.protocol] = details

@@ -18,6 +18,8 @@ class Cause(StrEnum):
     UNPARSED = "unparsed"  # the parser refused it
     PARSER_ERROR = "parser_error"  # the parser broke: a bug, contained
     FOREIGN = "foreign"  # of a connection that was not confirmed to speak a known protocol
+    ABORTED = "aborted"  # a plugin asked to tell nothing of it
+    SWITCHED_OFF = "switched_off"  # was for a plugin that is switched off
     FILTERED = "filtered"  # of a protocol that is switched off
     EVICTED = "evicted"  # a request that gave way to newer ones: too many waited, or one has its id
     LATE = "late"  # came after its connection was given up

@@ -12,12 +12,12 @@ from copy import copy
 from heapq import nsmallest
 from itertools import islice
 
-from probes.protocols.interface import ProtocolError, WireProtocol
+from probes.protocols.interface import RAW, Abort, Pass, ProtocolError, SwitchedOff, WireProtocol
 from probes.records import Connection, Head, Ledger, Reply, Request, Session, Side, Status, Times
 from probes.sessions.causes import Cause
-from probes.sessions.confirmation import lone_request, requests_outbound
+from probes.sessions.confirmation import lone_request, may_speak, requests_outbound
 from probes.sessions.numbers import Gap, Numbers
-from probes.sessions.stream import Stream, Waiting, session
+from probes.sessions.stream import Reader, Stream, Waiting, session
 
 REORDER_NS = 100_000_000  # events are no further out of order than this
 EARLY_NS = 1_000_000_000  # how long a reply waits for its request
@@ -127,6 +127,17 @@ class Pairing:
             gap.at_least = True
             self._unsettled[connection.id] = stream
 
+    def give_up(self, connection: Connection) -> None:
+        """The replies to all that waits on this connection went by unseen, or cannot be told from others."""
+        stream = self._streams.get(connection.id)
+        if stream is None:
+            return
+        while stream.early:
+            self._pop_early(stream)
+            self._ledger.add(Cause.DROPPED)
+        for id in list(stream.waiting):
+            self._give_up(stream, id, Status.DROPPED)
+
     def closed(self, connection: Connection, ns: int) -> None:
         """The connection ended at `ns`. What belongs to it may still come for 100 ms."""
         stream = self._streams.get(connection.id)
@@ -159,10 +170,10 @@ class Pairing:
         """
         latest = now_ns - older_than_ns
         sessions = [
-            session(stream, Status.INFLIGHT, *entry[:4])
+            session(stream, Status.INFLIGHT, *entry[:4], _name(stream.apart.get(id)))
             for stream in self._streams.values()
-            for entry in stream.waiting.values()
-            if entry[2] <= latest
+            for id, entry in stream.waiting.items()
+            if entry[2] <= latest and stream.apart.get(id, stream) is not None
         ]
         for stream in self._unconfirmed.values():
             if len(stream.held) == 1 and stream.held[0].last_ns <= min(latest, now_ns - LONE_NS):
@@ -181,7 +192,7 @@ class Pairing:
 
     def _guess(self, connection: Connection, head: Head) -> Session | None:
         for protocol in self._protocols:
-            if connection.protocol not in ("", protocol.name):
+            if not may_speak(protocol, connection):
                 continue
             try:
                 request = lone_request(protocol, connection, head)
@@ -202,22 +213,34 @@ class Pairing:
         self._kept += 1
         self._unconfirmed[connection.id] = stream
         stream.tries += 1
-        protocols = [p for p in self._protocols if connection.protocol in ("", p.name)]
+        protocols = [p for p in self._protocols if may_speak(p, connection)]
         if not protocols:
             self._let_go(stream, Cause.FILTERED)
         elif stream.tries > MAX_TRIES:
             self._let_go(stream, Cause.FOREIGN)
-        elif not any(self._try(stream, protocol) for protocol in protocols):
+        elif not self._confirmed(stream, protocols):
             if len(stream.held) >= MAX_HELD:
                 self._let_go(stream, Cause.FOREIGN, keep=MAX_HELD - 1)
             if self._kept > MAX_KEPT:
                 self._let_go(next(iter(self._unconfirmed.values())), Cause.FOREIGN)
 
-    def _try(self, stream: Stream, protocol: WireProtocol) -> bool:
-        """Whether what is held confirms that the connection speaks `protocol`; it is then paired."""
-        connection, held = stream.connection, stream.held
+    def _confirmed(self, stream: Stream, protocols: Sequence[WireProtocol]) -> bool:
+        """Whether one of them takes the connection, or says that nobody is to."""
         try:
-            asks = requests_outbound(protocol, connection, held)
+            return any(self._try(stream, protocols[place:]) for place in range(len(protocols)))
+        except (Abort, ProtocolError) as decided:
+            self._let_go(stream, _cause(decided))
+            stream.tries = 0
+            return True
+
+    def _try(self, stream: Stream, protocols: Sequence[WireProtocol]) -> bool:
+        """Whether what is held confirms that the connection speaks the first of them; it is then paired."""
+        connection, held = stream.connection, stream.held
+        protocol, *others = protocols
+        try:
+            asks = requests_outbound(protocol, connection, held, others)
+        except (Abort, ProtocolError):
+            raise
         except Exception as error:
             self._refused(error, messages=0)
             return False
@@ -226,7 +249,10 @@ class Pairing:
         stream.protocol = protocol
         stream.asks = asks
         stream.side = Side.CLIENT if asks else Side.SERVER
-        stream.memory = protocol.memory(connection)
+        stream.memory = connection.memory if protocol.framing == RAW else protocol.memory(connection)
+        stream.others = tuple(
+            (other, other.memory(connection)) for other in others if other.framing == protocol.framing
+        )
         stream.requests, stream.replies = stream.numbers[asks], stream.numbers[not asks]
         stream.since_ns = min(head.first_ns for head in held if head.outbound == asks)
         connection.protocol = protocol.name
@@ -258,14 +284,47 @@ class Pairing:
         try:
             request = protocol.request(head, stream.memory)
         except Exception as error:
-            self._refused(error)
-            self._emit(session(stream, Status.UNPARSED, None, head.first_ns, head.last_ns, head.total))
+            self._not_answered(stream, head, error)
             return
         if request.expects_reply:
             self._await(stream, (request, head.first_ns, head.last_ns, head.total, number))
         else:
             self._told += 1
             self._emit(session(stream, Status.ONEWAY, request, head.first_ns, head.last_ns, head.total))
+
+    def _not_answered(self, stream: Stream, head: Head, decided: Exception) -> None:
+        """The connection's protocol made no request of this head: it passes, or aborts, or its parser broke."""
+        if isinstance(decided, Pass):
+            for other, memory in stream.others:
+                try:
+                    request = other.request(head, memory)
+                except Pass:
+                    continue
+                except Exception as error:
+                    decided = error
+                    break
+                if not request.expects_reply:
+                    self._told += 1
+                    times = head.first_ns, head.last_ns, head.total
+                    self._emit(session(stream, Status.ONEWAY, request, *times, other.name))
+                    return
+                self._await_apart(stream, request, head, (other, memory))
+                return
+            else:
+                self._ledger.add(Cause.FOREIGN)
+                return
+        if not isinstance(decided, Abort):
+            self._refused(decided)
+            self._emit(session(stream, Status.UNPARSED, None, head.first_ns, head.last_ns, head.total))
+        elif decided.awaited is not None:
+            self._await_apart(stream, decided.awaited, head, None)
+        else:
+            self._ledger.add(_cause(decided))
+
+    def _await_apart(self, stream: Stream, request: Request, head: Head, reader: Reader | None) -> None:
+        """The reply to this request is another protocol's to read, or nobody's."""
+        stream.apart[request.id] = reader
+        self._await(stream, (request, head.first_ns, head.last_ns, head.total, head.number))
 
     def _reply(self, stream: Stream, protocol: WireProtocol, head: Head) -> None:
         number = head.number
@@ -274,10 +333,16 @@ class Pairing:
         else:
             self._see(stream, stream.replies, head)
         try:
-            id = protocol.reply_to(head)
+            id = protocol.reply_to(head, stream.memory)
         except Exception as error:
-            if not self._answer_in_order(stream, protocol, head):
+            if isinstance(error, Abort):
+                self._ledger.add(_cause(error))
+            elif not self._answer_in_order(stream, protocol, head):
                 self._refused(error)
+            return
+        if id is None:
+            if not self._answer_in_order(stream, protocol, head):
+                self._keep_early(stream, ~number, head)
             return
         entry = stream.waiting.pop(id, None)
         if entry is not None:
@@ -296,6 +361,13 @@ class Pairing:
 
     def _answer(self, stream: Stream, protocol: WireProtocol, entry: Waiting, head: Head) -> None:
         request, first_ns, last_ns, total, number = entry
+        memory = stream.memory
+        if stream.apart and request.id in stream.apart:
+            reader = stream.apart.pop(request.id)
+            if reader is None:
+                self._ledger.add(Cause.ABORTED, 2)
+                return
+            protocol, memory = reader
         if not stream.answered_ns:
             stream.answered_ns = head.first_ns
         if stream.replies.gaps:
@@ -308,9 +380,13 @@ class Pairing:
             self._continued -= 1
         reply = None
         try:
-            reply = protocol.reply(head, request, stream.memory)
+            reply = protocol.reply(head, request, memory)
             self._told += 1
             status = Status.OK if reply.failure is None else Status.ERROR
+        except Abort as abort:
+            self._told -= bool(total)
+            self._ledger.add(_cause(abort), 1 + bool(total))
+            return
         except Exception as error:
             self._refused(error)
             status = Status.UNPARSED
@@ -368,6 +444,7 @@ class Pairing:
         return entry
 
     def _evict(self, stream: Stream, id: int) -> None:
+        stream.apart.pop(id, None)
         if self._take(stream, id)[3]:
             self._ledger.add(Cause.EVICTED)
 
@@ -470,8 +547,12 @@ class Pairing:
 
     def _give_up(self, stream: Stream, id: int, status: Status) -> None:
         entry = self._take(stream, id)
+        reader = stream.apart.pop(id, stream)
+        if reader is None:
+            self._ledger.add(Cause.ABORTED)
+            return
         self._told += bool(entry[3])
-        self._emit(session(stream, status, *entry[:4]))
+        self._emit(session(stream, status, *entry[:4], _name(reader)))
 
     def _refused(self, error: Exception, messages: int = 1) -> None:
         """A parser raised. The one place that contains what is not ProtocolError."""
@@ -481,3 +562,14 @@ class Pairing:
             raise error
         else:
             self._ledger.add(Cause.PARSER_ERROR, messages)
+
+
+def _name(reader: object) -> str:
+    """The protocol that read a request apart from the others of its connection, "" for the usual one."""
+    return reader[0].name if isinstance(reader, tuple) else ""
+
+
+def _cause(decided: Abort | ProtocolError) -> Cause:
+    if isinstance(decided, SwitchedOff):
+        return Cause.SWITCHED_OFF
+    return Cause.ABORTED if isinstance(decided, Abort) else Cause.UNPARSED

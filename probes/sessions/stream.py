@@ -12,12 +12,15 @@ from probes.sessions.numbers import Numbers
 # no message of its own: its length is 0.
 Waiting = tuple[Request, int, int, int, int]
 
+Reader = tuple[WireProtocol, Any]  # a protocol and its memory of the connection
+
 
 class Stream:
     """What pairing knows of one connection. `asks` is the direction of its requests: True is outbound."""
 
     __slots__ = (
         "answered_ns",
+        "apart",
         "asks",
         "closed_ns",
         "connection",
@@ -28,6 +31,7 @@ class Stream:
         "lost_requests",
         "memory",
         "numbers",
+        "others",
         "protocol",
         "replies",
         "requests",
@@ -43,6 +47,8 @@ class Stream:
         self.asks = False
         self.side = Side.SERVER
         self.memory: Any = None
+        self.others: tuple[Reader, ...] = ()  # who read what the protocol passes
+        self.apart: dict[int, Reader | None] = {}  # of requests that wait: who read it, None where it is not to be told
         self.numbers = (Numbers(), Numbers())  # inbound, outbound
         self.requests, self.replies = self.numbers
         self.waiting: dict[int, Waiting] = {}  # by id, oldest first
@@ -62,8 +68,8 @@ class Stream:
 
 
 def session(
-    stream: Stream, status: Status, request: Request | None, first_ns: int, last_ns: int, total: int
+    stream: Stream, status: Status, request: Request | None, first_ns: int, last_ns: int, total: int, name: str = ""
 ) -> Session:
-    """A session without a reply."""
+    """A session without a reply, of the connection's protocol unless it has another `name`."""
     connection, times = stream.connection, Times(first_ns, last_ns)
-    return Session(connection.protocol, status, stream.side, connection, request, None, times, total)
+    return Session(name or connection.protocol, status, stream.side, connection, request, None, times, total)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 
 from probes.kernel.loader import Kernel
+from probes.scope import Scope
 from probes.sources.live import LiveSource
 from probes.sources.sink import Sink
 from probes.sources.source import Ignored, RingUse
@@ -21,8 +22,8 @@ class Host:
     damage = ""
     progress = None
 
-    def __init__(self, sink: Sink, *, head_bytes: int, ring_bytes: int, protocols: tuple[str, ...]) -> None:
-        self._kernel = Kernel(head_bytes=head_bytes, ring_bytes=ring_bytes, protocols=protocols)
+    def __init__(self, sink: Sink, *, head_bytes: int, ring_bytes: int, scope: Scope) -> None:
+        self._kernel = Kernel(head_bytes=head_bytes, ring_bytes=ring_bytes, scope=scope)
         self._live = live = LiveSource(self._kernel, sink)
         self.tend, self.recheck, self.connections = live.tend, live.recheck, live.connections
         self.quieten, self.quiet_requests = live.quieten, live.quiet_requests

@@ -217,7 +217,7 @@ class LiveSource:
         if record.kind == Kind.OPENED:
             known = self._connections.get(id_)
             if known is None:
-                self._open(id_, record.tgid, record.label, record.addresses, record.fd)
+                self._open(id_, record.tgid, record.label, record.addresses, record.fd, from_start=bool(record.flags))
             elif record.addresses.family:
                 _set_addresses(known, record.addresses)
                 self._sink.addressed(known)
@@ -235,8 +235,18 @@ class LiveSource:
             self._processes.pop(record.tgid, None)  # exec changes its name
             self._next_scan_ns = 0
 
-    def _open(self, id_: int, tgid: int, label: int, addresses: Addresses | None, fd: int | None = None) -> Connection:
-        connection = Connection(id_, self._process(tgid), protocol=PROTOCOL_OF_LABEL[Label(label)])
+    def _open(
+        self,
+        id_: int,
+        tgid: int,
+        label: int,
+        addresses: Addresses | None,
+        fd: int | None = None,
+        *,
+        from_start: bool = False,
+    ) -> Connection:
+        protocol = PROTOCOL_OF_LABEL[Label(label)]
+        connection = Connection(id_, self._process(tgid), protocol=protocol, from_start=from_start)
         connection.namespace = self._namespaces[tgid]
         if addresses is not None and addresses.family:
             _set_addresses(connection, addresses)

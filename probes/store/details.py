@@ -23,8 +23,18 @@ from probes.store.rings import ByteRingReader
 Getter = Callable[[Any], tuple[Any, ...]]
 
 _PLAIN = (int, float, bool, bytes, type(None))
-_ASKED = ("operation", "version", "target", "targets", "expects_reply", "long_poll", "truncated", "in_order")
-_ANSWERED = ("continues", "truncated")
+_ASKED = (
+    "operation",
+    "version",
+    "target",
+    "targets",
+    "expects_reply",
+    "long_poll",
+    "truncated",
+    "in_order",
+    "attributes",
+)
+_ANSWERED = ("continues", "truncated", "attributes")
 _KEPT_APART = {"id", "data", "failure"}
 MARSHAL_VERSION = 2  # without back-references, which cost more than they save
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from probes.collector import Collector
 from probes.options import CaptureOptions
 from probes.records import Connection, Head, Session, Times
+from probes.scope import Scope
 from probes.sources.captures.reading import Reading
 from probes.sources.captures.source import CaptureSource
 from probes.sources.sink import Sink
@@ -89,8 +90,8 @@ class Told:
 def sessions_of(data: bytes, options: CaptureOptions | None = None) -> Told:
     sessions: list[Session] = []
 
-    def opened(options: CaptureOptions, protocols: tuple[str, ...], sink: Sink) -> CaptureSource:
-        return CaptureSource(reading, sink, head_bytes=options.head_bytes, protocols=protocols)
+    def opened(options: CaptureOptions, scope: Scope, sink: Sink) -> CaptureSource:
+        return CaptureSource(reading, sink, head_bytes=options.head_bytes, scope=scope)
 
     options = options or CaptureOptions("test.pcap")
     with as_file(data) as reading, closing(Collector(options, sessions.append, opened)) as collector:

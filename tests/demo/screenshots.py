@@ -18,11 +18,11 @@ from textual.pilot import Pilot
 
 from probes import cli
 from probes.background import Background
-from probes.collector import known_protocols
 from probes.exit_codes import ExitCode
 from probes.headless import narrate
 from probes.options import CaptureOptions
 from probes.outputs.escape import char_cells
+from probes.protocols.chosen import known_protocols
 from probes.store.reader import Reader
 from tests.demo.mongodb import CAMPAIGN_AFTER_S
 from tests.demo.traffic import traffic

@@ -8,8 +8,8 @@ from pathlib import Path
 from struct import unpack_from
 from typing import NamedTuple
 
-from probes.collector import known_protocols
 from probes.options import CaptureOptions
+from probes.protocols.chosen import known_protocols
 from probes.protocols.interface import WireProtocol
 from probes.records import Address, Connection, Head, Session
 from probes.sources.framing import ConnectionFraming

@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from probes.collector import known_protocols
+from probes.protocols.chosen import known_protocols
 from probes.store.view import View
 from tui.app import Dashboard
 

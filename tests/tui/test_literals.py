@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.collector import known_protocols
 from probes.outputs.record import Recorder
+from probes.protocols.chosen import known_protocols
 from probes.records import Address, Connection, Process, Session, Side, Status, Times
 from probes.store.reader import Reader
 from probes.store.writer import Writer

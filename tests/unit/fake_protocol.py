@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from probes.protocols.interface import ProtocolError
+from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.records import Connection, Failure, Head, Reply, Request, Session, Verdict
 
 MESSAGE = struct.Struct("<ccII")  # kind, flags, own id, the id that is answered
@@ -15,11 +15,11 @@ PLAIN, ONEWAY, LONG, FAILED, CONTINUES, BROKEN, BUG = b".", b"1", b"l", b"e", b"
 NO_ID = b"n"  # of a request: its reply carries no id
 
 
-class FakeProtocol:
+class FakeProtocol(WireProtocol):
     """Like Kafka it never calls a head a reply, unless `knows_replies`."""
 
     def __init__(self, name: str = "fake", *, knows_replies: bool = False, confirms_alone: bool = False) -> None:
-        self.name = name
+        self.name = self.framing = name
         self.knows_replies = knows_replies
         self.confirms_alone = confirms_alone
 
@@ -43,7 +43,7 @@ class FakeProtocol:
             in_order=flags == NO_ID,
         )
 
-    def reply_to(self, head: Head) -> int:
+    def reply_to(self, head: Head, memory: Any) -> int:
         if len(head.data) < MESSAGE.size:
             raise ProtocolError("too short")
         id: int = MESSAGE.unpack_from(head.data)[3]

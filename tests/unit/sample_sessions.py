@@ -81,7 +81,8 @@ def duplicate_key() -> Session:
     session = find(operation="insert")
     session.status = Status.ERROR
     session.seen_from = Side.BOTH
-    session.reply = Reply(5512, b"", Failure(11000, "DuplicateKey", "E11000 dup key: { _id: 7 }", Fault.CLIENT))
+    failure = Failure(11000, "DuplicateKey", "E11000 dup key: { _id: 7 }", Fault.CLIENT)
+    session.reply = Reply(5512, b"", failure, attributes=(("shard", 2),))
     session.client = CLIENT
     session.client_times = Times(900, 1900, 1900 + 3 * MS, 2900 + 3 * MS)
     return session

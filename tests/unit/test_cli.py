@@ -149,8 +149,12 @@ def test_options_reach_the_collector(l7top: Run) -> None:
         (
             ["requests", "--protocols", "sip"],
             ExitCode.USAGE,
-            "argument --protocols: 'sip' is no protocol: there are mongodb",
+            "'sip' is no protocol: there are mongodb, kafka",
         ),
+        (["stat", "--ports", "sip=5060"], ExitCode.USAGE, "'sip' is no protocol: there are mongodb, kafka"),
+        (["stat", "--ports", "kafka"], ExitCode.USAGE, "argument --ports: 'kafka' is not of the form mongodb=27017"),
+        (["stat", "--ports", "kafka=0"], ExitCode.USAGE, "argument --ports: '0' is no whole number from 1 to 65535"),
+        (["stat", "--plugin", "none.py"], ExitCode.USAGE, "argument --plugin: there is no file none.py"),
         (["requests", "find"], ExitCode.USAGE, "'find' is no term: write field:value"),
         (["requests", "x:y"], ExitCode.USAGE, "there is no field 'x' to filter by: the fields are protocol"),
         (["doctor", "--jsn"], ExitCode.USAGE, "unrecognized arguments: --jsn: see l7top doctor --help"),

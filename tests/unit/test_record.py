@@ -60,6 +60,7 @@ def test_a_session_seen_from_both_ends_with_every_fact_there_is() -> None:
         "seen_from": "both",
         "client_process": {"pid": 4711, "name": "billing", "container": "f00d"},
         "server_process": {"pid": 712, "name": "mongod"},
+        "attributes": {"shard": 2},
         "mongodb": {"opcode": 2013},
         "request": {"insert": "orders"},
         "response": {"ok": 1.0},

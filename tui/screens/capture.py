@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from probes.filters import Term
-from probes.outputs.losses import ACCOUNTED, losses
+from probes.outputs.losses import ACCOUNTED, losses, plugin_troubles
 from probes.records import Status
 from probes.store.view import Facts, StoreUse, View, Window
 from tui.panel import Drill, Panel, Where
@@ -25,7 +25,8 @@ MEANINGS = {
     "other_end": "the other end's view of the same",
     "waiting": "their pair may still come",
     "filtered": "of what --protocols leaves out",
-    "foreign": "of connections of neither protocol",
+    "foreign": "of connections of no known protocol",
+    "aborted": "a plugin wanted none of",
     "unwatched": "replies to older requests",
     "dropped": "lost here, or without their pair",
     "unpaired": "replies to requests not seen",
@@ -33,12 +34,16 @@ MEANINGS = {
     "parser_error": "that broke a parser: a bug",
     "evicted": "requests: too many waited at once",
     "late": "of connections already given up",
+    "switched_off": "of a plugin that is switched off",
     "ring_full": "more came than could be taken",
     "unreadable": "not to be read in the kernel",
     "connections_full": "no room for another connection",
     "calls_full": "no room for another system call",
     "resynchronised": "framing was lost and found again",
     "too_many_in_a_call": "beyond what one call may hold",
+    "raw_lost": "calls not whole, on ports of plugins",
+    "raw_unsure": "calls whose replies nobody can tell",
+    "raw_foreign": "calls on such ports no plugin takes",
     "undescribed": "records without their part: a bug",
 }
 """What the ledger's causes mean, in the order in which they are shown."""
@@ -146,6 +151,7 @@ def ledger_rows(ledger: Mapping[str, int]) -> list[LineRow]:
         *(_row(ledger, cause, "") for cause in accounted),
         LineRow("lost", ("lost", exact(total), _share(ledger, total), "by cause:"), "bad" if total else "good"),
         *(_row(ledger, cause, "bad") for cause in lost),
+        *(LineRow(name, (f" plugin {name}", "", "", what), "bad") for name, what in plugin_troubles(ledger).items()),
         *(_row(ledger, cause, "") for cause in never),
     ]
 

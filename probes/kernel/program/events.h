@@ -15,7 +15,7 @@ enum event_kind {
 };
 
 enum framing { FRAMING_MESSAGE = 0, FRAMING_RAW = 1 };
-enum label { LABEL_NONE = 0, LABEL_MONGODB = 1, LABEL_KAFKA = 2 };
+enum label { LABEL_NONE = 0, LABEL_MONGODB = 1, LABEL_KAFKA = 2, LABEL_RAW = 3 };
 
 enum head_flag {
     HEAD_OUTBOUND = 1,

@@ -111,6 +111,9 @@ inline_always void lose_sync(struct connection *c, struct stream *s)
     s->held = 0;
 }
 
+// Whether a connection without a label is to be tried as this.
+#define may_be(c, use) ((EVERYWHERE & (use)) || ((BY_PORT & (use)) && ((c)->tries & (use))))
+
 // The verdict on a header that begins `available` bytes. Labels the connection where there is no label yet.
 inline_always u32 message_length(struct connection *c, struct stream *s, struct stream *back, u8 *p, u32 have,
                                  u64 available, int shadow)
@@ -124,14 +127,14 @@ inline_always u32 message_length(struct connection *c, struct stream *s, struct 
             return length;
         // No reply was seen here yet. In mid-stream the label may have come from a reply that looks like a request, as
         // those to correlation ids below 64 do: a real request tells.
-    } else if (!c->label && !ONLY_KAFKA) {
+    } else if (!c->label && may_be(c, PORT_MONGODB)) {
         length = mongodb_length(p, have, 1);
         if (length > UNDECIDED) {
             c->label = LABEL_MONGODB;
             return length;
         }
     }
-    u32 request = ONLY_MONGODB ? IMPLAUSIBLE : kafka_request_length(p, have, !s->synced, c->sasl);
+    u32 request = may_be(c, PORT_KAFKA) ? kafka_request_length(p, have, !s->synced, c->sasl) : IMPLAUSIBLE;
     if (request > UNDECIDED && !s->requests) {
         u32 client_id = p[12] << 8 | p[13];
         if (!c->young && (!client_id || client_id == 0xffff) && request != available)
@@ -147,7 +150,7 @@ inline_always u32 message_length(struct connection *c, struct stream *s, struct 
     return request > length ? request : length;  // undecided if one of them is
 }
 
-inline_always void announce(struct cursor *q, struct connection *c)
+inline_always void find_addresses(struct cursor *q, struct connection *c)
 {
     if (!c->socket)
         c->socket = q->socket;
@@ -156,12 +159,18 @@ inline_always void announce(struct cursor *q, struct connection *c)
         if (a)
             c->addresses = *a;
     }
+}
+
+inline_always void announce(struct cursor *q, struct connection *c)
+{
+    find_addresses(q, c);
     u8 news = c->addresses.family ? 2 : 1;
     if (c->announced == news)
         return;
     struct lifecycle opened = {};
     opened.kind = EVENT_OPENED;
     opened.label = c->label;
+    opened.flags = c->young;
     opened.tgid = q->tgid;
     opened.connection = q->connection;
     opened.ns = c->opened_ns;
@@ -437,25 +446,92 @@ inline_always int follow(struct cursor *q, struct connection *c, struct stream *
     return 1;
 }
 
+// Learns from its ports, once they are known, what a connection may carry. 0 where that is nothing: it is left alone.
+inline_always int tried_by_port(struct cursor *q, struct connection *c)
+{
+    find_addresses(q, c);
+    if (!c->addresses.family)
+        return 1;
+    u32 near = c->addresses.near_port, far = c->addresses.far_port;
+    u8 *here = ports.lookup(&near), *there = ports.lookup(&far);
+    c->tries = PORT_KNOWN | (here ? *here : 0) | (there ? *there : 0);
+    if (c->tries & PORT_RAW)
+        c->label = LABEL_RAW;
+    else if (!EVERYWHERE && c->tries == PORT_KNOWN) {
+        u64 key = (u64)q->tgid << 32 | q->fd, none = 0;
+        descriptors.update(&key, &none);
+        connections.delete(&q->connection);
+        return 0;
+    }
+    return 1;
+}
+
+// Bytes of one buffer of one call: a plugin finds the messages in them. 0 ends the walk.
+inline_always int tell_raw(struct cursor *q, struct connection *c, struct stream *s, struct scratch *e, u64 available)
+{
+    u64 kept = q->blind || s->done >= RAW_BYTES ? 0 : available;
+    bound(kept, LONGEST_HEAD);
+    if (kept)
+        available = kept;  // the rest with the next step
+    if (kept && bpf_probe_read_user(e->data, kept, (void *)q->base)) {
+        count(COUNT_UNREADABLE);
+        kept = 0;
+    }
+    available = blur(q->a, available);
+    kept = blur(q->b, kept);
+    bound(kept, LONGEST_HEAD);  // for the verifier
+    __builtin_memset(&e->head, 0, sizeof(e->head));
+    e->head.kind = EVENT_HEAD;
+    e->head.framing = FRAMING_RAW;
+    e->head.label = LABEL_RAW;
+    e->head.flags = (q->outbound ? HEAD_OUTBOUND : 0) | HEAD_FIRST | HEAD_LAST;
+    e->head.tgid = q->tgid;
+    e->head.connection = q->connection;
+    e->head.number = s->number++;
+    e->head.first_ns = q->first_ns;
+    e->head.last_ns = q->last_ns;
+    e->head.total = available;
+    e->head.length = kept;
+    announce(q, c);
+    tell(e, sizeof(struct head) + kept);
+    advance(q, s, available);
+    return 1;
+}
+
+// Takes the next buffer where one has been walked. 0 where there is none.
+inline_always int next_buffer(struct cursor *q, struct connection *c, struct stream *s)
+{
+    if (q->segment)
+        return 1;
+    if (++q->at >= q->vectors)
+        return 0;
+    struct { u64 base, length; } v = {};
+    if (bpf_probe_read_user(&v, sizeof(v), (void *)(q->vector + q->at * sizeof(v)))) {
+        count(COUNT_UNREADABLE);
+        lose_sync(c, s);
+        return 0;
+    }
+    q->base = v.base;
+    q->segment = v.length;
+    return 1;
+}
+
+inline_always int step_raw(struct cursor *q, struct connection *c, struct scratch *e)
+{
+    struct stream *s = &c->streams[q->outbound & 1];
+    if (!q->left || !next_buffer(q, c, s))
+        return 0;
+    u64 available = q->segment < q->left ? q->segment : q->left;
+    return available ? tell_raw(q, c, s, e, available) : 1;
+}
+
 inline_always int step(struct cursor *q, struct connection *c, struct scratch *e)
 {
-    if (!q->left)
-        return 0;
     struct stream *s = &c->streams[q->outbound & 1];
-    if (!q->segment) {
-        if (++q->at >= q->vectors)
-            return 0;
-        struct { u64 base, length; } v = {};
-        if (bpf_probe_read_user(&v, sizeof(v), (void *)(q->vector + q->at * sizeof(v)))) {
-            count(COUNT_UNREADABLE);
-            lose_sync(c, s);
-            return 0;
-        }
-        q->base = v.base;
-        q->segment = v.length;
-        if (!v.length)
-            return 1;
-    }
+    if (!q->left || !next_buffer(q, c, s))
+        return 0;
+    if (!q->segment)
+        return 1;
     u64 available = q->segment < q->left ? q->segment : q->left;
     if (!s->total)
         return begin(q, c, s, available);

@@ -17,7 +17,7 @@ struct exit_context { u64 common; u64 number; s64 result; };
 #define EINPROGRESS 115
 #define LARGE_WRITE 65536
 
-enum { TAIL_WALK = 0 };
+enum { TAIL_WALK = 0, TAIL_WALK_RAW = 1 };
 
 // The messages of a direction that are told and went by whole.
 inline_always u64 whole(struct stream *s)
@@ -211,8 +211,15 @@ inline_always void start_walk(void *ctx, struct call *call, u8 kind, s64 moved, 
         q->segment = 0;
         q->at = -1;  // the first step takes vector 0
     }
+    u32 tail = TAIL_WALK;
+    if (BY_PORT) {
+        struct connection *c = connections.lookup(&q->connection);
+        if (!c || (!c->label && !c->tries && !tried_by_port(q, c)))
+            return;
+        tail = c->label == LABEL_RAW ? TAIL_WALK_RAW : TAIL_WALK;
+    }
     lock(q);
-    tails.call(ctx, TAIL_WALK);
+    tails.call(ctx, tail);
     unlock(q);  // the call failed
 }
 
@@ -278,6 +285,34 @@ int walk(void *ctx)
     if (q->left) {
         count(COUNT_TOO_MANY);
         lose_sync(c, &c->streams[q->outbound & 1]);
+    }
+over:
+    unlock(q);
+    return 0;
+}
+
+// The same for connections whose messages only a plugin can find.
+int walk_raw(void *ctx)
+{
+    u32 zero = 0;
+    struct cursor *q = cursors.lookup(&zero);
+    struct scratch *e = scratches.lookup(&zero);
+    if (!q || !e)
+        return 0;
+    struct connection *c = connections.lookup(&q->connection);
+    if (!c)
+        goto over;
+    if (!q->rounds)
+        c->streams[q->outbound & 1].done = 0;
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < STEPS; i++)
+        if (!step_raw(q, c, e))
+            goto over;
+    if (++q->rounds < 33)  // the kernel's limit of chained tail calls
+        tails.call(ctx, TAIL_WALK_RAW);
+    if (q->left) {
+        count(COUNT_TOO_MANY);
+        c->streams[q->outbound & 1].number++;  // a gap
     }
 over:
     unlock(q);

@@ -6,6 +6,7 @@
 #define TAIL 512        // bytes of a long message's end that are kept
 #define WINDOW 256      // bytes that are kept after a stretch of sendfile
 #define LONGEST_HEAD 16384
+#define RAW_BYTES 65536   // of one call that are told where a plugin has to find the messages
 #define SHADOW_HEAD 512  // bytes of a shadow's request that are kept while it waits for its reply
 #define LOCKS 1024
 #define LOCK_TRIES 512     // some ten microseconds
@@ -45,11 +46,15 @@ struct connection {
     u32 strange;     // calls that began with nothing plausible, while there is no label
     u32 tls;         // of those, TLS records
     u32 correlation; // Kafka: of the last request
-    u32 pad;
+    u32 tries;       // PORT_*: what its ports may carry, 0 as long as they are not known
     u64 socket;      // kernel address, 0 where not known
     struct addresses addresses;
     struct stream streams[2];  // inbound, outbound
 };
+
+// What a port may carry. EVERYWHERE and BY_PORT are knobs: what is tried on every connection, and what only on those
+// with such a port.
+enum port_use { PORT_MONGODB = 1, PORT_KAFKA = 2, PORT_RAW = 4, PORT_KNOWN = 128 };
 
 enum call_kind {
     CALL_NONE,
@@ -112,6 +117,7 @@ BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | 
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
 BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
 BPF_ARRAY(places, u32, 2);                                      // see user_registers
+BPF_ARRAY(ports, u8, 65536);                                    // PORT_*, written before the probes are attached
 BPF_ARRAY(enabled, u8, 1);                                      // whether bytes count: for all calls at once
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(cursors, struct cursor, 1);

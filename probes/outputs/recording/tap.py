@@ -218,12 +218,12 @@ class _Sink:
         self._tap.closed(connection, ns)
 
 
-class _Watched:
+class _Watched(WireProtocol):
     """A protocol whose requests and replies are noted beside the messages that they were parsed from."""
 
     def __init__(self, protocol: WireProtocol, messages: dict[int, _Message]) -> None:
-        self.name = protocol.name
-        self.confirms_alone = getattr(protocol, "confirms_alone", False)
+        self.name, self.framing, self.ports = protocol.name, protocol.framing, protocol.ports
+        self.confirms_alone = protocol.confirms_alone
         self._protocol, self._messages = protocol, messages
 
     def memory(self, connection: Connection) -> Any:
@@ -239,8 +239,8 @@ class _Watched:
             note.parsed = request
         return request
 
-    def reply_to(self, head: Head) -> int:
-        return self._protocol.reply_to(head)
+    def reply_to(self, head: Head, memory: Any) -> int | None:
+        return self._protocol.reply_to(head, memory)
 
     def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
         note = self._note(head, request)

@@ -7,7 +7,7 @@ from itertools import chain, islice, zip_longest
 from struct import Struct, error
 from typing import Any
 
-from probes.protocols.interface import ProtocolError
+from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.kafka import credentials, headers, masking, record, table
 from probes.protocols.kafka.failures import error_text, failure
 from probes.protocols.kafka.fetch_sessions import FULL, FetchSession
@@ -44,10 +44,11 @@ ABOUT_GROUPS = frozenset(
 _int32 = Struct(">i").unpack_from
 
 
-class Kafka:
+class Kafka(WireProtocol):
     """The Kafka protocol. Remembers the names of topics across connections."""
 
     name = "kafka"
+    framing = "kafka"
 
     def __init__(self) -> None:
         self.topics = Topics()
@@ -121,6 +122,7 @@ class Kafka:
             long_poll,
             cut,
             False,
+            (),
             api_key,
             client_id,
             groups[0] if groups else "",
@@ -134,7 +136,7 @@ class Kafka:
             memory.client,
         )
 
-    def reply_to(self, head: Head) -> int:
+    def reply_to(self, head: Head, memory: Any = None) -> int:
         return _reply_id(head.data)
 
     def reply(self, head: Head, request: Request | None, memory: Memory) -> KafkaReply:
@@ -172,6 +174,7 @@ class Kafka:
             _failure(this, code, data, head.total) if code else None,
             False,
             cut,
+            (),
             throttle_ms,
             windows,
         )

@@ -11,7 +11,7 @@ import re
 from struct import Struct, error
 from typing import Any
 
-from probes.protocols.interface import ProtocolError
+from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.mongodb.commands import Command, Role, command_of
 from probes.protocols.mongodb.credentials import MERGE_CURSORS, STORED_CREDENTIAL, SYSTEM_COLLECTION
 from probes.protocols.mongodb.cursors import WaitingCursors
@@ -74,10 +74,11 @@ _SHORT_BYTES = 8 * 1024  # what is longer, but for a cursor's batch, is not of t
 _MAX_COMMANDS = 4096
 
 
-class MongoDB:
+class MongoDB(WireProtocol):
     """MongoDB's wire protocol, of every version."""
 
     name = "mongodb"
+    framing = "mongodb"
     confirms_alone = True  # a request read whole has its length, opcode, flags and a document to its last byte right
 
     def __init__(self) -> None:
@@ -144,6 +145,7 @@ class MongoDB:
             False,
             False,
             False,
+            (),
             OP_MSG,
             flags,
             command,
@@ -164,7 +166,7 @@ class MongoDB:
         self._commands[names] = command
         return command
 
-    def reply_to(self, head: Head) -> int:
+    def reply_to(self, head: Head, memory: Any = None) -> int:
         """The requestID that the reply answers. Raises ProtocolError."""
         try:
             response_to, opcode = _answer(head.data, _RESPONSE_TO_AT)
@@ -230,7 +232,8 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         return None
     if STORED_CREDENTIAL in data:
         return None
-    return MongoReply(id, data, None, bool(flags & MORE_TO_COME), visible is not data, OP_MSG, flags, "", cursor_id)
+    cut = visible is not data
+    return MongoReply(id, data, None, bool(flags & MORE_TO_COME), cut, (), OP_MSG, flags, "", cursor_id)
 
 
 def _string(value: bytes | None) -> str | None:

@@ -20,7 +20,6 @@ class Desk:
 
     sink: Sink
     head_bytes: int
-    protocols: tuple[str, ...]
     connections: dict[int, Connection] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -30,11 +29,19 @@ class Conversation:
 
     __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_is_recorded", "_shifts")
 
-    def __init__(self, desk: Desk, connection: Connection, *, is_young: bool, is_recorded: bool = False) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        connection: Connection,
+        protocols: tuple[str, ...],
+        *,
+        is_young: bool,
+        is_recorded: bool = False,
+    ) -> None:
         """`is_recorded`: each byte that is missing stands for a message that was lost when l7top recorded it."""
         self._desk = desk
         self._connection = connection
-        self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=desk.protocols)
+        self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=protocols)
         self._is_open = False
         self._is_recorded = is_recorded
         self._shifts = [0, 0]  # by direction: messages that went by uncaptured, which the framing knows nothing of

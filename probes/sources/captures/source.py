@@ -11,17 +11,21 @@ from itertools import chain
 
 from probes.exit_codes import ExitCode, Refusal
 from probes.records import Connection, Head
+from probes.scope import EVERYTHING, PortUse, Scope
 from probes.sources.captures.container import CaptureError, Container, Interface, Packet
 from probes.sources.captures.conversation import Conversation, Desk
 from probes.sources.captures.inflate import Inflation
+from probes.sources.captures.raw import RawConversation, Unwanted
 from probes.sources.captures.reading import Reading
-from probes.sources.captures.reassembly import Reassembly
+from probes.sources.captures.reassembly import Reassembly, Taker
 from probes.sources.captures.recorded import RecordedPacket
 from probes.sources.captures.segments import Decoder, Segment, addresses, reverse, within
+from probes.sources.framing import KAFKA, MONGODB
 from probes.sources.marks import InterfaceMark
 from probes.sources.sink import Sink
 from probes.sources.source import Ignored, RingUse
 
+_FRAMED = {MONGODB: PortUse.MONGODB, KAFKA: PortUse.KAFKA}
 DRAIN_NS = 100_000_000  # by so much the capture's time goes on in one drain, if there is as much to read
 
 
@@ -30,12 +34,12 @@ class CaptureSource:
 
     wall_offset_ns = 0
 
-    def __init__(self, reading: Reading, sink: Sink, *, head_bytes: int, protocols: tuple[str, ...] = ()) -> None:
+    def __init__(self, reading: Reading, sink: Sink, *, head_bytes: int, scope: Scope = EVERYTHING) -> None:
         self.is_over = False
         self.damage = ""
         self._reading = reading
         self._inflation, self._container, self._decoder = Inflation(), Container(), Decoder()
-        self._desk = Desk(sink, head_bytes, protocols)
+        self._desk, self._scope = Desk(sink, head_bytes), scope
         self._reassembly = Reassembly(self._meet)
         self._pending: Iterator[Packet] = iter(())  # of what was read
         self._packets = 0
@@ -113,7 +117,7 @@ class CaptureSource:
             near_end, far_end = ends if told.mark is None else (told.mark.near, told.mark.far)
             self._last_id += 1
             connection = Connection(self._last_id, mark.process, near_end, far_end, mark.namespace)
-            conversation = Conversation(self._desk, connection, is_young=True, is_recorded=True)
+            conversation = self._conversation(connection, is_young=True, is_recorded=True)
             self._reassembly.begin(near, conversation, ns)
         self._reassembly.take(segment._replace(flow=flow), ns)
         self._reassembly.settle(near)
@@ -184,7 +188,16 @@ class CaptureSource:
     def close(self) -> None:
         self._reading.close()
 
-    def _meet(self, flow: bytes, is_young: bool) -> Conversation:
+    def _meet(self, flow: bytes, is_young: bool) -> Taker:
         self._last_id += 1
         near, far = addresses(flow)
-        return Conversation(self._desk, Connection(self._last_id, None, near, far), is_young=is_young)
+        return self._conversation(Connection(self._last_id, None, near, far), is_young=is_young)
+
+    def _conversation(self, connection: Connection, *, is_young: bool, is_recorded: bool = False) -> Taker:
+        use = self._scope.of(connection.near.port, connection.far.port)
+        if use & PortUse.RAW:
+            return RawConversation(self._desk, connection, is_young=is_young)
+        protocols = tuple(name for name, bit in _FRAMED.items() if use & bit)
+        if not protocols:
+            return Unwanted()
+        return Conversation(self._desk, connection, protocols, is_young=is_young, is_recorded=is_recorded)

@@ -1,0 +1,182 @@
+"""Keeps what a plugin does within bounds: its time, its exceptions, and what it hands back.
+
+A plugin may raise what the interface says. Whatever else it does is counted here, by plugin, and comes out as `Fault`;
+a third call that takes too long switches it off.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from probes.protocols.interface import Abort, Pass, ProtocolError, SwitchedOff, WireProtocol
+from probes.records import Connection, Head, Reply, Request, Verdict
+
+LIMIT_S = 0.05  # of one call
+MOST_OVERTIMES = 3
+_LATE_S = 0.005  # an alarm that comes so late tells of a busy host, not of a plugin
+_MOST_EXCUSES = 20
+
+Answer = TypeVar("Answer")
+
+
+class Fault(Exception):  # noqa: N818 - the plugin's, not ours
+    """A plugin did what it must not; counted already."""
+
+
+class Overtime(BaseException):
+    """Interrupts a call."""
+
+
+class TimeLimit:
+    """Interrupts calls that take longer than `seconds`, in the main thread only. SIGALRM is its own."""
+
+    def __init__(self, seconds: float = LIMIT_S) -> None:
+        self._seconds = seconds
+        self._runs = False
+        self._due = 0.0
+        self._excuses = 0
+        signal.signal(signal.SIGALRM, self._ring)
+
+    def run(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
+        """What `call` returns. Raises Overtime."""
+        self._due = time.monotonic() + self._seconds
+        self._excuses = 0
+        self._runs = True
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            return call(*arguments)
+        finally:
+            self._runs = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if not self._runs:
+            return
+        now = time.monotonic()
+        if now - self._due > _LATE_S and self._excuses < _MOST_EXCUSES:
+            self._excuses += 1
+            self._due = now + self._seconds
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+            return
+        self._runs = False
+        raise Overtime
+
+
+class Guard(WireProtocol):
+    """`plugin`, its calls bounded by `limit`. `errors` and `overtimes` count what had to be contained."""
+
+    def __init__(self, plugin: WireProtocol, limit: TimeLimit) -> None:
+        self.name, self.framing, self.ports = plugin.name, plugin.framing, tuple(plugin.ports)
+        self.confirms_alone = plugin.confirms_alone
+        self.errors = self.overtimes = 0
+        self._plugin = plugin
+        self._run = limit.run
+
+    @property
+    def is_off(self) -> bool:
+        return self.overtimes >= MOST_OVERTIMES
+
+    def memory(self, connection: Connection) -> Any:
+        try:
+            return self._call(self._plugin.memory, connection)
+        except (Fault, SwitchedOff):
+            return None
+
+    def frame(self, data: bytes, memory: Any) -> int:
+        length = self._call(self._plugin.frame, data, memory)
+        if not isinstance(length, int) or length < 0:
+            raise self._fault(f"frame gives a length, not {length!r:.50}")
+        return length
+
+    def identify(self, data: bytes, total: int) -> Verdict:
+        try:
+            return Verdict(self._call(self._plugin.identify, data, total))
+        except (Fault, SwitchedOff):
+            return Verdict.FOREIGN
+        except ValueError as error:
+            raise self._fault("identify gives a Verdict") from error
+
+    def request(self, head: Head, memory: Any) -> Request:
+        request = self._call(self._plugin.request, head, memory)
+        if not _is_ours(request, Request) or not _is_sound_request(request):
+            raise self._fault(f"request gives a Request, not {request!r:.200}")
+        return request
+
+    def reply_to(self, head: Head, memory: Any) -> int | None:
+        id = self._call(self._plugin.reply_to, head, memory)
+        if id is not None and not isinstance(id, int):
+            raise self._fault(f"reply_to gives an id, not {id!r:.50}")
+        return id
+
+    def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
+        reply = self._call(self._plugin.reply, head, request, memory)
+        if not _is_ours(reply, Reply) or not _is_sound_reply(reply):
+            raise self._fault(f"reply gives a Reply, not {reply!r:.200}")
+        return reply
+
+    def _call(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
+        if self.is_off:
+            raise SwitchedOff
+        try:
+            return self._run(call, *arguments)
+        except (Pass, Abort, ProtocolError):
+            raise
+        except Overtime as overtime:
+            self.overtimes += 1
+            raise Fault(f"plugin {self.name} was interrupted") from overtime
+        except (Exception, SystemExit) as error:
+            if os.environ.get("L7TOP_DEBUG") == "1":
+                traceback.print_exc()
+            raise self._fault(f"{type(error).__name__}: {error}") from error
+
+    def _fault(self, what: str) -> Fault:
+        self.errors += 1
+        return Fault(f"plugin {self.name}: {what}")
+
+
+def _is_ours(message: object, base: type) -> bool:
+    """Whether it is a record of l7top's: others could neither be bounded nor read again."""
+    return isinstance(message, base) and type(message).__module__.startswith("probes.")
+
+
+def _is_sound_request(request: Request) -> bool:
+    return (
+        isinstance(request.id, int)
+        and isinstance(request.operation, str)
+        and isinstance(request.data, bytes)
+        and isinstance(request.target, str)
+        and (request.version is None or isinstance(request.version, int))
+        and isinstance(request.targets, tuple)
+        and all(isinstance(target, str) for target in request.targets)
+        and _are_attributes(request.attributes)
+    )
+
+
+def _is_sound_reply(reply: Reply) -> bool:
+    failure = reply.failure
+    return (
+        (reply.id is None or isinstance(reply.id, int))
+        and isinstance(reply.data, bytes)
+        and (
+            failure is None
+            or (isinstance(failure.code, int) and isinstance(failure.name, str) and isinstance(failure.message, str))
+        )
+        and _are_attributes(reply.attributes)
+    )
+
+
+def _are_attributes(pairs: object) -> bool:
+    return isinstance(pairs, tuple) and all(map(_is_attribute, pairs))
+
+
+def _is_attribute(pair: object) -> bool:
+    match pair:
+        case (str(), str() | int() | float()):
+            return isinstance(pair, tuple)
+    return False
