@@ -7,6 +7,7 @@ read by the real protocols: a session's record decodes. The same seed gives the 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -19,6 +20,7 @@ import bson
 
 from probes.protocols.interface import WireProtocol
 from probes.protocols.kafka import Kafka
+from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
 from probes.protocols.mongodb import MongoDB
 from probes.records import Address, Connection, Head, Process, Reply, Request, Session, Side, Status, Times
 from probes.store.reader import Reader
@@ -249,6 +251,7 @@ class Traffic:
                 ),
                 ProcessFacts(SILENT, Visibility.UNCONNECTED),
             ),
+            learned={"kafka": json.loads(json.dumps(_learned(now_ns)._asdict()))},
         )
 
     def _some(self, load: Load, end_ns: int) -> Iterator[Session]:
@@ -304,6 +307,34 @@ class Traffic:
                 id, MONGOD if mongodb else BROKER, near, Address(client, 40_000 + id), 4026531840, load.protocol
             )
         return self._connections[load.protocol, client]
+
+
+def _learned(now_ns: int) -> KafkaFacts:
+    """What Kafka's own observer would have learned: of one group much, of another little."""
+    rounds = tuple(
+        RoundFacts(number, START_NS + at * SECOND, START_NS + at * SECOND + took_ms * MS, members, True, why)
+        for number, at, took_ms, members, why in (
+            (7, 12, 30, 4, "joined billing-4"),
+            (8, 31, 3_040, 3, "timed out billing-2"),
+            (9, 45, 120, 4, "joined billing-2"),
+        )
+    )
+    return KafkaFacts(
+        (
+            GroupFacts("billing", "classic", "Stable", 9, 4, True, 12_430, True, 181.2, 3, rounds),
+            GroupFacts("audit", "consumer", "Reconciling", 3, 1, False, None, False, None, 0, ()),
+        ),
+        (
+            LagFacts("billing", "billing-2", "10.0.3.9", "orders", 0, 81_200, 93_600, 12_400, 181.2),
+            LagFacts("billing", "billing-1", "10.0.3.9", "orders", 1, 70_000, 70_030, 30, 181.2),
+            LagFacts("", "replayer", "10.0.3.17", "orders", 2, 5, None, None, None),
+        ),
+        (
+            ProducerFacts("shop-1", "10.0.3.4", "orders", -1, 24.5, 3_410.0, "zstd", True, "shop-tx", now_ns),
+            ProducerFacts("metrics", "10.0.3.8", "lines", 0, None, None, "", None, "", now_ns - 9 * SECOND),
+        ),
+        (ClientFacts("consumer-1", "10.0.3.9", "apache-kafka-java 3.7.0", "", 12, 1_200, now_ns - 4 * SECOND),),
+    )
 
 
 def _with_id(protocol: str, request: bytes, id: int) -> bytes:

@@ -74,6 +74,40 @@ async def test_a_group_of_consumers_leads_to_its_requests(lively: View) -> None:
         assert stage.drills == [(Is("protocol", "kafka"), Is("target", "billing"))]
 
 
+@pytest.mark.parametrize(
+    ("key", "conditions"),
+    [
+        ("t", (Is("target", "orders"),)),
+        ("g", (Is("target", "billing"),)),
+        ("c", (Is("operation", "Produce"), Is("application", "shop-1"), Is("client", "10.0.3.4"))),
+    ],
+)
+async def test_the_lower_table_leads_to_the_requests_behind_it(
+    lively: View, key: str, conditions: tuple[Is, ...]
+) -> None:
+    panel = KafkaPanel()
+    async with staged(panel) as (stage, pilot):
+        panel.show(lively, Window.M1, (), NOW_NS)
+        panel.focus_table()
+        await press(pilot, key)
+        panel.query_one("#kafka-more", LineTable).focus()
+        await press(pilot, "enter")
+        assert stage.drills == [(Is("protocol", "kafka"), *conditions)]
+
+
+async def test_what_is_not_known_is_no_number() -> None:
+    """A group of which only its requests are known, before anything was learned of it."""
+    panel, traffic, model = KafkaPanel(), Traffic(loads=LOADS[-1:]), Model(START_NS)
+    for session in traffic.second(START_NS + SECOND):
+        model.add(session)
+    model.fold(START_NS + SECOND)
+    async with staged(panel) as (stage, pilot):
+        panel.show(model, Window.M1, (), START_NS + SECOND)
+        await press(pilot)
+        (row,) = (line.split() for line in lines(stage) if line.startswith("billing ") and "OffsetCommit" not in line)
+        assert row == ["billing", "?", "?", "?", "?", "0", "?"]
+
+
 async def test_sorting_is_kept_and_so_is_the_cursor(lively: View) -> None:
     panel = MongoDBPanel()
     async with staged(panel) as (stage, pilot):

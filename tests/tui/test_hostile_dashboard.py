@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from wcwidth import wcswidth
 
 from probes.outputs.escape import UNSAFE
+from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
 from probes.records import Process
 from probes.store.view import Facts, ProcessFacts, Visibility
 from tests.store.model import Model
@@ -58,6 +59,18 @@ def facts(text: str) -> Facts:
         processes=tuple(
             ProcessFacts(Process(number, text, text), visibility, text) for number, visibility in enumerate(Visibility)
         ),
+        learned={"kafka": learned(text)._asdict()},
+    )
+
+
+def learned(text: str) -> KafkaFacts:
+    """Likewise, what Kafka's clients called themselves."""
+    rounds = (RoundFacts(1, 0, SECOND, 2, False, text),)
+    return KafkaFacts(
+        (GroupFacts(text, text, text, -1, 2, False, None, False, None, 1, rounds),),
+        (LagFacts(text, text, text, text, 0, 1, None, None, None),),
+        (ProducerFacts(text, text, text, 7, None, None, text, None, text, 0),),
+        (ClientFacts(text, text, text, text, 1, 1, 1),),
     )
 
 
@@ -86,12 +99,12 @@ async def test_only_text_in_its_own_cells_reaches_the_screen(hostile: Model, siz
         assert app.is_running
 
 
-@pytest.mark.parametrize("key", ["1", "5", "6"])
-async def test_so_it_is_with_the_names_of_processes_and_of_the_host(key: str) -> None:
+@pytest.mark.parametrize("key", ["1", "3", "3t", "3g", "3c", "5", "6"])
+async def test_so_it_is_with_the_names_of_processes_of_the_host_and_of_clients(key: str) -> None:
     model = Model(START_NS)
     model.fold(NOW_NS)
     async with dashboard(model, NOW_NS) as (app, pilot):
-        await press(pilot, key)
+        await press(pilot, *key)
         for text in CORPUS:
             for named in (facts(text), Facts(host=text, ended=text)):
                 model.set_facts(named)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
 
 from textual.containers import Horizontal
 from textual.widget import Widget
 
 from probes.filters import Term
-from probes.protocols.kafka import table as kafka_table
+from probes.protocols.kafka.facts import ClientFacts, KafkaFacts, load
 from probes.protocols.kafka.messages import KafkaRequest
-from probes.protocols.kafka.protocol import ABOUT_GROUPS
-from probes.store.view import Group, Groups, Is, View, Window
+from probes.store.view import Group, Is, View, Window
 from tui.bindings import bindings
 from tui.glyphs import glyphs
 from tui.panel import Where
+from tui.screens.consumers import (
+    GROUP_APIS,
+    GROUPS,
+    LAGS,
+    PRODUCERS,
+    ROUNDS,
+    behind,
+    clients_by,
+    group_rows,
+    lag_rows,
+    producer_rows,
+    round_rows,
+    throttled_cell,
+)
 from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
-from tui.widgets import numbers
 from tui.widgets.graph import AreaGraph, HeatMap
 from tui.widgets.groups import (
     BYTES_IN,
@@ -38,10 +48,7 @@ from tui.widgets.groups import (
     key_measure,
     text_of,
 )
-from tui.widgets.table import Cell, Column, LineRow, LineTable
-
-GROUP_APIS = frozenset(api.name for key in ABOUT_GROUPS if (api := kafka_table.api(key)) is not None)
-JOIN, COMMITS = "JoinGroup", ("OffsetCommit", "TxnOffsetCommit")
+from tui.widgets.table import Cell, Column, LineTable
 
 _TOPIC = Column("target", "topic", 12, flexible=True, most=40)
 _MEASURES = (RATE, ERRORS, P50, P99, WAIT, NOW, P90, MAX, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
@@ -93,8 +100,11 @@ class KafkaPanel(GroupedPanel):
     protocol = "kafka"
     BINDINGS = bindings("kafka")
     DEFAULT_CSS = """
-    KafkaPanel #kafka-consumers { height: 5; }
-    KafkaPanel.tall #kafka-consumers { height: 9; }
+    KafkaPanel #kafka-lower { height: 5; }
+    KafkaPanel.tall #kafka-lower { height: 9; }
+    KafkaPanel #kafka-lower LineTable { width: 1fr; height: 100%; display: none; }
+    KafkaPanel #kafka-lower LineTable.shown, KafkaPanel.wide #kafka-lower LineTable { display: block; }
+    KafkaPanel.wide #kafka-more { margin-left: 2; }
     KafkaPanel #kafka-graphs { height: 33%; display: none; }
     KafkaPanel.tall.wide #kafka-graphs { display: block; }
     KafkaPanel HeatMap { width: 1fr; height: 100%; }
@@ -103,13 +113,21 @@ class KafkaPanel(GroupedPanel):
 
     def __init__(self) -> None:
         self._software = Software()
+        self._facts, self._clients = KafkaFacts(), clients_by(KafkaFacts())
+        self._now_ns = 0
+        self._more = LAGS
         super().__init__()
 
     def groupings(self) -> dict[str, Grouping]:
         software = Measure(
             Column("software", "software", 24, priority=2),
-            lambda _, group: self._software.of(group) or Cell(glyphs().unknown, "quiet"),
-            lambda _, group: self._software.of(group),
+            lambda _, group: self._software_of(group) or Cell(glyphs().unknown, "quiet"),
+            lambda _, group: self._software_of(group),
+        )
+        throttled = Measure(
+            Column("throttled", "throttled", 14, priority=1),
+            lambda _, group: throttled_cell(self._client(group), self._now_ns),
+            lambda _, group: client.throttled if (client := self._client(group)) is not None else 0,
         )
         return {
             "API": Grouping(("operation", "version", "target"), (_api(0), key_measure(2, _TOPIC), *_MEASURES)),
@@ -125,6 +143,7 @@ class KafkaPanel(GroupedPanel):
                     key_measure(0, Column("application", "client id", 12, flexible=True, most=40)),
                     key_measure(1, Column("client", "address", 15)),
                     software,
+                    throttled,
                     *_MEASURES,
                 ),
             ),
@@ -153,7 +172,11 @@ class KafkaPanel(GroupedPanel):
         }
 
     def below(self) -> Iterable[Widget]:
-        yield LineTable(CONSUMERS, empty="no request about a group in this window", id="kafka-consumers")
+        yield Horizontal(
+            LineTable(GROUPS.columns, empty=GROUPS.empty, id="kafka-consumers", classes="shown"),
+            LineTable(LAGS.columns, empty=LAGS.empty, id="kafka-more"),
+            id="kafka-lower",
+        )
         yield Horizontal(
             HeatMap(id="kafka-heatmap"), AreaGraph(id="kafka-rate"), AreaGraph(id="kafka-bytes"), id="kafka-graphs"
         )
@@ -161,11 +184,16 @@ class KafkaPanel(GroupedPanel):
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         if self.grouping == "client":
             self._software.update(view)
+        self._facts, self._now_ns = load(view.facts().learned.get("kafka", {})), now_ns
+        self._clients = clients_by(self._facts)
         super().show(view, window, where, now_ns)
 
     def show_below(self, view: View, window: Window, where: Where) -> None:
-        groups = view.groups(("target", "operation", "client"), window, where)
-        self.query_one("#kafka-consumers", LineTable).set_rows(consumer_rows(groups))
+        """What was learned of groups, clients and partitions is shown whatever the filter and the window."""
+        wall_offset_ns = view.facts().wall_offset_ns
+        groups = view.groups(("target", "operation"), window, where)
+        self.query_one("#kafka-consumers", LineTable).set_rows(group_rows(groups, self._facts, wall_offset_ns))
+        self._show_more(wall_offset_ns)
         if self.has_class("wide") and self.has_class("tall"):
             self.query_one(HeatMap).show(f"latency  {window.label}, darker is more", heatmap_of(view, window, where))
             series = series_of(view, window, where)
@@ -178,68 +206,38 @@ class KafkaPanel(GroupedPanel):
             self.query_one("#kafka-rate", AreaGraph).show(f"req/s  {window.label}", requests)
             self.query_one("#kafka-bytes", AreaGraph).show(f"MB/s in and out  {window.label}", moved)
 
+    def _show_more(self, wall_offset_ns: int) -> None:
+        """The second table, which goes with the grouping: where one finds room, it may take the first's place."""
+        groups, more = self.query_one("#kafka-consumers", LineTable), self.query_one("#kafka-more", LineTable)
+        wanted = _MORE.get(self.grouping, LAGS)
+        if wanted is not self._more:
+            self._more = wanted
+            more.set_columns(wanted.columns)
+            more.empty = wanted.empty
+        more.set_class(self.grouping in _MORE, "shown")
+        groups.set_class(self.grouping not in _MORE, "shown")
+        if wanted is LAGS:
+            more.set_rows(lag_rows(self._facts))
+        elif wanted is ROUNDS:
+            more.set_rows(round_rows(self._facts, wall_offset_ns))
+        else:
+            more.set_rows(producer_rows(self._facts))
+
+    def _client(self, group: Group) -> ClientFacts | None:
+        """Of a group by application and client."""
+        return self._clients.get((str(group.key[0]), str(group.key[1])))
+
+    def _software_of(self, group: Group) -> str:
+        client = self._client(group)
+        return self._software.of(group) or (client.software if client is not None else "")
+
     def behind(self, table: LineTable, key: Hashable) -> tuple[Is, ...]:
-        return (Is("target", str(key)),) if table.id == "kafka-consumers" else super().behind(table, key)
+        if table.id == "kafka-consumers":
+            return (Is("target", str(key)),)
+        if table.id == "kafka-more" and isinstance(key, tuple):
+            return behind(self._more, key)
+        return super().behind(table, key)
 
 
-CONSUMERS = tuple(
-    Column(name, title, width, right=name != "group", flexible=name == "group", most=40, sortable=False)
-    for name, title, width in (
-        ("group", "GROUP", 12),
-        ("clients", "clients", 7),
-        ("rate", "req/s", 6),
-        ("commits", "commits/s", 9),
-        ("joins", "joins", 6),
-        ("errors", "err %", 6),
-        ("now", "now", 4),
-    )
-)
-
-
-@dataclass(slots=True)
-class _Consumers:
-    """A consumer group: all requests about what bears its name."""
-
-    clients: set[object] = field(default_factory=set)
-    requests: int = 0
-    responses: int = 0
-    errors: int = 0
-    commits: int = 0
-    joins: int = 0
-    inflight: int = 0
-    is_group: bool = False
-
-    def add(self, group: Group) -> None:
-        _, operation, client = group.key
-        totals = group.totals
-        self.clients.add(client)
-        self.requests += totals.requests
-        self.responses += totals.responses
-        self.errors += totals.errors
-        self.inflight += group.inflight
-        self.commits += totals.requests if operation in COMMITS else 0
-        self.joins += totals.requests + group.inflight if operation == JOIN else 0
-        self.is_group = self.is_group or operation in GROUP_APIS
-
-
-def consumer_rows(groups: Groups) -> list[LineRow]:
-    """A row for each consumer group, busiest first, from the groups by target, operation and client."""
-    found: defaultdict[str, _Consumers] = defaultdict(_Consumers)
-    for group in groups.groups:
-        found[str(group.key[0])].add(group)
-    rows = []
-    for name, each in sorted(found.items(), key=lambda item: -item[1].requests):
-        if not each.is_group:
-            continue
-        ratio = each.errors / each.responses if each.responses else None
-        cells = (
-            name or glyphs().none,
-            numbers.count(len(each.clients)),
-            numbers.rate(groups.rate(each.requests)),
-            numbers.rate(groups.rate(each.commits)),
-            Cell(numbers.count(each.joins), "warn" if each.joins else "quiet"),
-            Cell(numbers.percent(ratio), "bad" if ratio else "quiet"),
-            Cell(numbers.count(each.inflight), "waiting" if each.inflight else "quiet"),
-        )
-        rows.append(LineRow(name, cells))
-    return rows
+_MORE = {"topic": LAGS, "group": ROUNDS, "client": PRODUCERS}
+"""Which table stands below a grouping instead of the groups."""
