@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
+from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher
 
 from probes.exit_codes import ExitCode
@@ -27,6 +28,7 @@ from tui.help import HelpScreen
 from tui.palette import KeyProvider
 from tui.panel import Detail, Drill, Panel, Where
 from tui.prompt import FilterInput, Prompt, conditions
+from tui.recorder import Recorder
 from tui.screens.capture import CapturePanel
 from tui.screens.connections import ConnectionsPanel
 from tui.screens.detail import DetailPanel
@@ -36,6 +38,7 @@ from tui.screens.overview import OverviewPanel
 from tui.screens.requests import RequestsPanel
 from tui.snapshot import FrozenView
 from tui.terminal import TerminalApp, encoding
+from tui.text import safe
 from tui.theme import THEME
 from tui.widgets.table import LineTable
 
@@ -52,7 +55,7 @@ class Place(NamedTuple):
 class Dashboard(TerminalApp):
     """Shows `view`. `clock` tells the time that the view's times are of, `protocols` decode a session for the detail.
 
-    `literals` shows values of documents and payloads, `filter_text` is the filter at first.
+    `literals` shows values of documents and payloads, `filter_text` is the filter at first. `recorder` records.
     """
 
     TITLE = "l7top"
@@ -76,6 +79,7 @@ class Dashboard(TerminalApp):
         literals: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
         filter_text: str = "",
+        recorder: Recorder | None = None,
     ) -> None:
         super().__init__()
         self.register_theme(THEME)
@@ -83,6 +87,7 @@ class Dashboard(TerminalApp):
         self._view = view
         self._now = clock
         self._clock = Clock(self, self._tick)
+        self._recorder = recorder
         self._filter_text = filter_text
         self._filter: Where = conditions(filter_text)
         self._window = Window.M1
@@ -129,6 +134,7 @@ class Dashboard(TerminalApp):
             return  # the screen is being taken down
         if self._frozen is None:
             self._ask(self._panel)
+        self._tell_recording()
         self._tell_situation()
 
     def _show(self) -> None:
@@ -165,6 +171,7 @@ class Dashboard(TerminalApp):
             heartbeat_ns=view.heartbeat_ns(),
             collector_runs=_runs(facts.collector_pid),
             behind=self._clock.was_behind,
+            recording=self._recorder is not None and self._recorder.is_on,
         )
         tab = "requests" if self._panel is self._detail else self._place.ident
         self._header.tell(situation, tab)
@@ -232,6 +239,19 @@ class Dashboard(TerminalApp):
             self._frozen = None
         self._show()
 
+    def action_record(self) -> None:
+        if self._recorder is None:
+            self.notify("there is nothing to record from", markup=False, severity="warning", timeout=3)
+            return
+        self._recorder.toggle()
+        self._tell_situation()
+
+    def _tell_recording(self) -> None:
+        told = self._recorder.look() if self._recorder is not None else None
+        if told is not None:
+            severity: SeverityLevel = "error" if told.is_bad else "information"
+            self.notify(safe(told.sentence, 400), markup=False, severity=severity, timeout=8)
+
     # Keys.
 
     @property
@@ -274,6 +294,7 @@ def run(
     literals: bool = False,
     filter_text: str = "",
     clock: Callable[[], int] = time.monotonic_ns,
+    recorder: Recorder | None = None,
 ) -> ExitCode:
     """Show `view` on this terminal until somebody quits, SIGTERM or SIGHUP. Restores the terminal whatever happens.
 
@@ -283,7 +304,9 @@ def run(
     charset = encoding(os.environ)
     signs = glyphs.suitable(charset, os.environ)
     glyphs.use(signs)
-    app = Dashboard(view, protocols=protocols, literals=literals, filter_text=filter_text, clock=clock)
+    app = Dashboard(
+        view, protocols=protocols, literals=literals, filter_text=filter_text, clock=clock, recorder=recorder
+    )
     app.keep_encodable(charset if signs.unicode else "ascii")
     app.run(mouse=False)  # the terminal's own selection goes on working, and the wheel moves the cursor
     if app.crash is None:

@@ -35,6 +35,7 @@ class Situation:
     heartbeat_ns: int = 0
     collector_runs: bool = True
     behind: bool = False  # the terminal does not keep up, frames are left out
+    recording: bool = False
 
     @property
     def is_stale(self) -> bool:
@@ -98,6 +99,8 @@ def _right(now: Situation) -> list[tuple[int, Part]]:
         parts.insert(0, (2, Part(safe(f"plugin {name}: {what}", 40), "bad")))
     if facts.degradation:
         parts.insert(2, (2, Part(safe(facts.degradation, 20), "warn")))
+    if now.recording:
+        parts.insert(0, (3, Part("REC", "bad")))
     if now.behind:
         parts.insert(2, (2, Part("slow terminal", "warn")))
     return parts

@@ -35,6 +35,7 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     from probes.protocols.chosen import known_protocols  # only now: none of it has to be root's
     from probes.store.reader import Reader
     from tui import app
+    from tui.recorder import Recorder
 
     with socket.socket(fileno=channel) as source:
         _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 1)
@@ -43,7 +44,14 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     view = Reader(descriptors[0])
-    return app.run(view, protocols=known_protocols(), literals=view.facts().literals, filter_text=filter_text)
+    literals = view.facts().literals
+    return app.run(
+        view,
+        protocols=known_protocols(),
+        literals=literals,
+        filter_text=filter_text,
+        recorder=Recorder(descriptors[0], literals=literals),
+    )
 
 
 def _give_up_privileges() -> None:

@@ -1,0 +1,50 @@
+"""Records sessions from what a store keeps of them: the heads of requests and replies, as both ends' times have them.
+
+What the store does not keep is not in the recording: tails (so a cursor's id behind a cut may be missing when it is
+read again), replies to nothing, and whatever was evicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from probes.outputs.recording.tap import recordable
+from probes.outputs.recording.writer import Recording
+from probes.protocols.interface import WireProtocol
+from probes.records import Connection, Head, Reply, Request, Session, Side, Status, Times
+
+
+class SessionRecorder:
+    """Writes sessions to `recording`. Raises RecordingEndedError where no more can be written."""
+
+    def __init__(self, recording: Recording, protocols: Mapping[str, WireProtocol], *, literals: bool) -> None:
+        self._recording, self._protocols, self._literals = recording, protocols, literals
+
+    def session(self, session: Session) -> None:
+        """The messages of a session, from each end that saw it."""
+        for connection, times, asks in _views(session):
+            for head, message in _heads(session, times, asks):
+                request = None if message is session.request else session.request
+                protocol = self._protocols.get(session.protocol)
+                kept = recordable(protocol, head, message, request, self._literals)
+                self._recording.message(connection, kept)
+            if session.status is Status.LOST:
+                self._recording.ended(connection, times.request_last)
+
+
+def _views(session: Session) -> Iterator[tuple[Connection, Times, bool]]:
+    """Each end's connection, the times as it saw them, and whether it asks."""
+    if session.client is not None and session.client_times is not None:
+        yield session.client, session.client_times, True
+    yield session.connection, session.times, session.seen_from is Side.CLIENT
+
+
+def _heads(session: Session, times: Times, asks: bool) -> Iterator[tuple[Head, Request | Reply]]:
+    """The heads of the messages that were sent, with what was parsed of them."""
+    request, reply = session.request, session.reply
+    if request is not None and session.request_bytes and times.request_first:
+        yield Head(asks, 0, times.request_first, times.request_last, session.request_bytes, request.data), request
+    if reply is not None and times.reply_first:
+        windows = getattr(reply, "windows", ())
+        first, last = times.reply_first, times.reply_last
+        yield Head(not asks, 0, first, last, session.reply_bytes, reply.data, windows=windows), reply
