@@ -1,4 +1,4 @@
-"""MongoDB's cursors and transactions, learned from the log's rows as they come, as long as somebody looks."""
+"""MongoDB's cursors and transactions, learned from the log's rows, when somebody looks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import time
 
 import numpy as np
 
-from probes.protocols.mongodb.lives import Lives
-from probes.store.view import Is, View
+from probes.protocols.mongodb.lives import Cursor, End, Lives
+from probes.store.view import Is, Row, View
 
+_MOST_OF_ONE = 5_000  # rows that are looked at for one cursor
 _BUDGET_S = 0.1  # for one refresh
 _BLOCK = 256  # rows between two looks at the clock
 _MOST_BEHIND = 100_000  # rows: older ones are left out
+
+
+def life_of_cursor(view: View, row: Row, id: int) -> tuple[Cursor, End | None] | None:
+    """What the log tells of the cursor with which `row` has to do, and how it ended, None where it is open."""
+    where = (Is("protocol", row.protocol), Is("target", row.target), Is("server", str(row.server)))
+    lives = Lives()
+    for exchange in view.exchanges(view.matching(where).numbers[-_MOST_OF_ONE:]):
+        lives.take(exchange)
+    return lives.cursor(id)
 
 
 class Following:

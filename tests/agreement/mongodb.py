@@ -221,7 +221,12 @@ def with_driver(records: list[Record], application: str, truths: dict[int, Truth
     by_id = {r["request_id"]: r for r in records if r["mongodb"].get("app_name") == application}
     agreement = Agreement()
     for id, truth in truths.items():
-        agreement.compare(truth, by_id.get(id))
+        record = by_id.get(id)
+        agreement.compare(truth, record)
+        if record is not None and truth.operation != "endSessions":  # whose answer no client waits for
+            agreement.compared["seen from"] += 1
+            if record["seen_from"] != "both":
+                agreement.different["seen from"].append(json.dumps(record))
     return agreement
 
 

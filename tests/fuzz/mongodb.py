@@ -133,7 +133,7 @@ def main() -> None:
         directory.mkdir(exist_ok=True)
         for number, seed in enumerate(seeds()):
             (directory / f"seed-{number}").write_bytes(seed)
-    atheris.Setup([*sys.argv, f"-max_len={MAX_BYTES}", "-timeout=10"], one_input)
+    atheris.Setup([*sys.argv, f"-max_len={MAX_BYTES}", "-timeout=60"], one_input)
     atheris.Fuzz()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from bson import Int64
 
 from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
@@ -14,8 +15,9 @@ from probes.records import Connection, Session, Status, Times
 from probes.store.view import Condition, Is, Row, View, Window
 from tests.store.model import Model
 from tests.store.synthetic import SECOND, START_NS, Traffic
+from tests.tui.mongodb_sessions import exchanged
 from tests.tui.screen import check_snapshot, lines, press, staged, text
-from tui.screens.detail import SAME, DetailPanel
+from tui.screens.detail import OF_SHAPE, SAME, DetailPanel
 
 NOW_NS = START_NS + 60 * SECOND
 INSERT = (Is("protocol", "mongodb"), Is("error_name", "DuplicateKey"))
@@ -142,6 +144,34 @@ async def test_requests_like_it(lively: View) -> None:
         assert drill == (Is("client", "10.0.3.9"), *like_it)
         group = lively.groups(("protocol",), Window.M1, drill).groups[0]
         assert f"{group.totals.requests / 60:.1f} req/s" in text(stage)
+
+
+async def test_the_shape_and_the_cursor() -> None:
+    cursor = {"firstBatch": [{}, {}], "id": Int64(77), "ns": "shop.audit"}
+    more = {"nextBatch": [{}] * 3, "id": Int64(77), "ns": "shop.audit"}
+    done = {"nextBatch": [{}], "id": Int64(0), "ns": "shop.audit"}
+    model = Model(START_NS)
+    find = {"find": "audit", "filter": {"n": 1}}
+    get_more = {"getMore": Int64(77), "collection": "audit"}
+    for each in (exchanged(find, {"cursor": cursor}, 0.1), exchanged(get_more, {"cursor": more}, 2.1)):
+        model.add(each)
+    detail = panel()
+    async with staged(detail, (160, 60)) as (stage, pilot):
+        row = model.rows(0, 1)[0]
+        detail.open(model, row)
+        detail.show(model, Window.START, (), NOW_NS)
+        await press(pilot)
+        assert "find and 1 getMore, 5 documents, still open, last used after 2.0 s" in text(stage)
+        model.add(exchanged(get_more, {"cursor": done}, 3.1))
+        detail.open(model, model.rows(1, 1)[0])
+        detail.open(model, row)
+        detail.show(model, Window.START, (), NOW_NS)
+        assert detail.table.move_to(((OF_SHAPE,), 0))
+        detail.focus_table()
+        await press(pilot, "enter")
+        assert "find and 2 getMore, 6 documents, exhausted after 3.0 s" in text(stage)
+        (drill,) = stage.drills
+        assert [each.number for each in model.pick(model.matching(drill).numbers)] == [0]
 
 
 async def test_a_request_in_flight_grows_older_and_then_ends() -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from bson import Binary, Int64
 
 from probes.filters import Term
-from probes.protocols.mongodb import MongoDB
-from probes.protocols.mongodb.messages import Client, Memory
-from probes.records import Address, Connection, Session, Side, Status, Times
 from probes.store.view import Is, View, Window
 from tests.store.model import Model
 from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic
+from tests.tui.mongodb_sessions import exchanged
 from tests.tui.screen import check_snapshot, lines, press, staged, text
 from tests.unit import kafka_messages
-from tests.unit.mongodb_messages import LSID, answer, command, compressed, head
+from tests.unit.mongodb_messages import LSID
 from tui.screens.grouped import GroupedPanel
 from tui.screens.kafka import KafkaPanel
 from tui.screens.lives import OpenTable
@@ -144,22 +141,6 @@ async def test_nothing_to_show_is_said(panel_type: type[GroupedPanel]) -> None:
         await press(pilot, "down", "enter", *(key for each, key in PANELS if each is panel_type))
         assert f"no {panel.title} request in this window" in text(stage)
         assert stage.drills == []
-
-
-def exchanged(asked: dict[str, Any], answered: dict[str, Any], at_s: float, compressor: int = 0) -> Session:
-    """A MongoDB session that began so many seconds after the start."""
-    mongodb = MongoDB()
-    asked_bytes, answered_bytes = command({**asked, "$db": "shop"}), answer({"ok": 1.0, **answered})
-    if compressor:
-        asked_bytes = compressed(asked_bytes, compressor)
-    memory = Memory(Client("batch-export", "PyMongo", ""))
-    request = mongodb.request(head(asked_bytes), memory)
-    reply = mongodb.reply(head(answered_bytes), request, memory)
-    client = Connection(3, None, Address("10.0.0.9", 27017), Address("10.0.3.4", 40112), 0, "mongodb")
-    start_ns = START_NS + int(at_s * SECOND)
-    times = Times(start_ns, start_ns, start_ns + 1_000_000, start_ns + 1_000_000)
-    status = Status.OK if reply.failure is None else Status.ERROR
-    return Session("mongodb", status, Side.SERVER, client, request, reply, times, len(asked_bytes), len(answered_bytes))
 
 
 async def test_what_is_open_is_shown_with_its_age() -> None:

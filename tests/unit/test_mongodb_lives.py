@@ -97,6 +97,9 @@ class TestCursors:
         log.exchange(get_more(77), batch(0, 1))
         assert not log.lives.cursors
         assert log.ended() == [(End.EXHAUSTED, "")]
+        assert log.lives.cursor(77) == (cursor, End.EXHAUSTED)
+        assert (cursor.documents, cursor.batches, cursor.used_ns) == (6, 3, 2 * SECOND + 1000)
+        assert log.lives.cursor(78) is None
 
     def test_one_batch_leaves_nothing(self) -> None:
         log = Log()

@@ -11,9 +11,11 @@ from textual.app import ComposeResult
 from probes.filters import Term
 from probes.outputs.record import WallClock, json_line, session_record
 from probes.protocols.interface import WireProtocol
+from probes.protocols.mongodb.lives import Cursor, End
 from probes.records import Process, Session, Status
 from probes.store.view import Condition, Is, Row, View, Window
 from tui.bindings import bindings
+from tui.following import life_of_cursor
 from tui.glyphs import glyphs
 from tui.panel import Drill, Panel, Where
 from tui.widgets import numbers
@@ -25,6 +27,7 @@ from tui.widgets.tree import COLUMNS, NAME_WIDTH, Path, tree_rows
 
 WIDE_ENOUGH = NAME_WIDTH + 70  # cells, for 16 bytes a line
 SAME = "requests like it"
+OF_SHAPE = "requests of its shape"
 _HEX_OF_REQUEST, _HEX_OF_RESPONSE = "hex of the request", "hex of the response"
 _FOLDED: frozenset[Path] = frozenset({(_HEX_OF_REQUEST,), (_HEX_OF_RESPONSE,)})
 _BLOCK, _MOST_BLOCKS = 64, 64  # rows looked through for a neighbour on the connection
@@ -54,6 +57,7 @@ class DetailPanel(Panel):
         self._own: Mapping[str, Any] = {}
         self._searched = 0  # rows of the log before this one are not what became of what is in flight
         self._folded: set[Path] = set(_FOLDED)
+        self._cursor = ""
         self._same = ""
         self._where: Where = ()
         self._now_ns = 0
@@ -81,6 +85,7 @@ class DetailPanel(Panel):
         self._view, self._row = view, row
         self._searched = view.span().next
         self._own = self._described()
+        self._cursor = self._life_of_cursor(view, row)
         clock = WallClock(view.facts().wall_offset_ns)
         self._record = session_record(self._session, self._own, clock) if self._session is not None else {}
         self._now_ns = max(self._now_ns, row.end_ns)
@@ -128,6 +133,8 @@ class DetailPanel(Panel):
         path: Path = message.key[0]
         if path == (SAME,):
             self.post_message(Drill(self._alike()))
+        elif path == (OF_SHAPE,):
+            self.post_message(Drill((*self._alike(), Is("shape", self._own.get("shape", "")))))
         else:
             self._folded.symmetric_difference_update({path})
             self._draw()
@@ -208,11 +215,14 @@ class DetailPanel(Panel):
             "response": _known({"size": _size(row.response_bytes), "id": row.response_id}),
             "response decoded": self._own.get("response"),
             row.protocol: _known(own),
+            "cursor": self._cursor,
             "connection": self._connection(row),
         }
         sections = {name: facts for name, facts in sections.items() if facts}
         if self._same:
             sections[SAME] = self._same
+            if "shape" in self._own:
+                sections[OF_SHAPE] = "enter: those"
         if self._literals and self._session is not None:
             request, reply = self._session.request, self._session.reply
             for name, data in ((_HEX_OF_REQUEST, request), (_HEX_OF_RESPONSE, reply)):
@@ -237,7 +247,27 @@ class DetailPanel(Panel):
             }
         )
 
+    @staticmethod
+    def _cursor_text(cursor: Cursor, end: End | None) -> str:
+        documents = numbers.exact(cursor.documents)
+        lasted = numbers.age(cursor.used_ns - cursor.opened_ns)
+        return ", ".join(
+            (
+                f"{cursor.operation} and {cursor.batches - 1} getMore"
+                if cursor.whole
+                else f"{cursor.batches} getMore seen",
+                f"{documents if cursor.whole and cursor.exact else numbers.at_least(documents)} documents",
+                f"{end} after {lasted}" if end else f"still open, last used after {lasted}",
+            )
+        )
+
     # Other requests.
+
+    def _life_of_cursor(self, view: View, row: Row) -> str:
+        """What became of the cursor that this request opened or went on with."""
+        id = self._own.get("cursor_id", "0")
+        life = life_of_cursor(view, row, int(id)) if row.protocol == "mongodb" and id != "0" else None
+        return "" if life is None else self._cursor_text(*life)
 
     def _alike(self) -> tuple[Condition, ...]:
         """What holds for requests like this one, among those that are looked at."""

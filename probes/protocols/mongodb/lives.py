@@ -76,11 +76,12 @@ class End(StrEnum):
 
 
 class Ended(NamedTuple):
-    """One end, when it came, and of which error."""
+    """One end, when it came, of which error, and of what: None where its life was not seen, or did not end."""
 
     end: End
     ns: int
     error: str = ""
+    of: Cursor | OpenTransaction | None = None
 
 
 @dataclass(slots=True)
@@ -155,6 +156,15 @@ class Lives:
         elif reply is not None and (request.cursor_id or reply.cursor_id or _opens_cursors(reply)):
             self._on_cursor(exchange, request, reply)
 
+    def cursor(self, id: int) -> tuple[Cursor, End | None] | None:
+        """What is known of a cursor, and how it ended, None where it is open."""
+        if id in self.cursors:
+            return self.cursors[id], None
+        for each in reversed(self.ended):
+            if isinstance(each.of, Cursor) and each.of.id == id:
+                return each.of, each.end
+        return None
+
     def ends(self, end: End, since_ns: int) -> Iterator[Ended]:
         """Those that came at `since_ns` or later, as far as they are remembered."""
         return (each for each in self.ended if each.end is end and each.ns >= since_ns)
@@ -164,16 +174,12 @@ class Lives:
     def _on_cursor(self, exchange: Exchange, request: MongoRequest, reply: MongoReply) -> None:
         id, batch = _read_cursor(request, reply)
         asked = request.cursor_id
-        if exchange.status is Status.ERROR:
-            if asked and self.cursors.pop(asked, None) is not None:
-                self._end(End.FAILED, exchange, _error(exchange))
-            return
         cursor = self.cursors.pop(asked or id or 0, None)
-        if id == 0:
-            if asked:
-                self._end(End.EXHAUSTED, exchange)
+        if exchange.status is Status.ERROR:
+            if cursor is not None:
+                self._end(End.FAILED, exchange, _error(exchange), cursor)
             return
-        if id is None and not asked:
+        if not asked and not id:
             return
         if cursor is None:
             cursor = Cursor(
@@ -190,12 +196,17 @@ class Lives:
         cursor.batches += 1
         cursor.documents += batch.documents if batch is not None else 0
         cursor.exact = cursor.exact and batch is not None and batch.exact
-        self._keep(self.cursors, cursor.id, cursor)
+        if id == 0:
+            self._end(End.EXHAUSTED, exchange, of=cursor)
+        else:
+            self._keep(self.cursors, cursor.id, cursor)
 
     def _kill(self, exchange: Exchange, request: MongoRequest) -> None:
         for id in _killed(request):
-            if self.cursors.pop(id, None) is not None:
-                self._end(End.KILLED, exchange)
+            cursor = self.cursors.pop(id, None)
+            if cursor is not None:
+                cursor.used_ns = exchange.end_ns
+                self._end(End.KILLED, exchange, of=cursor)
 
     # Transactions.
 
@@ -207,7 +218,7 @@ class Lives:
             return
         known = self.transactions.pop(its.session, None)
         if known is not None and known.txn_number != number:
-            self._end(End.ABORTED, exchange, "a newer one began")
+            self._end(End.ABORTED, exchange, "a newer one began", known)
             known = None
         error = _error(exchange)
         operation = request.operation.lower()
@@ -215,14 +226,14 @@ class Lives:
             if known is None:
                 return
             if not error and exchange.status is Status.OK:
-                self._end(End.COMMITTED if operation == "committransaction" else End.ABORTED, exchange)
+                self._end(End.COMMITTED if operation == "committransaction" else End.ABORTED, exchange, of=known)
                 return
             if error == "NoSuchTransaction":
-                self._end(End.ABORTED, exchange, error)
+                self._end(End.ABORTED, exchange, error, known)
                 return
         elif exchange.status is Status.ERROR:
             # The server aborts a transaction of which a statement failed.
-            self._end(End.ABORTED, exchange, error)
+            self._end(End.ABORTED, exchange, error, known)
             return
         if known is None:
             known = OpenTransaction(
@@ -251,8 +262,8 @@ class Lives:
 
     # Both.
 
-    def _end(self, end: End, exchange: Exchange, error: str = "") -> None:
-        self.ended.append(Ended(end, exchange.end_ns, error))
+    def _end(self, end: End, exchange: Exchange, error: str = "", of: Cursor | OpenTransaction | None = None) -> None:
+        self.ended.append(Ended(end, exchange.end_ns, error, of))
 
     def _keep(self, of: dict[_K, _V], key: _K, value: _V) -> None:
         """As the most recently used one."""
