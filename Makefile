@@ -21,6 +21,7 @@ SERVER_PACKAGES = $(if $(shell /sbin/ldconfig -p | grep libcurl.so.4),,libcurl4)
 TEST_PACKAGES = $(SERVER_PACKAGES) \
   $(if $(shell command -v tcpdump),,tcpdump) \
   $(if $(shell command -v tshark),,tshark) \
+  $(if $(shell command -v redis-server),,redis-server) \
   $(if $(shell command -v javac),,default-jdk-headless) \
   $(if $(shell command -v mvn),,maven)
 PICTURE_PACKAGES = \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ApacheKafka, Mongod, Tansu
+from tests.servers import ApacheKafka, Mongod, Redis, Tansu
 
 LIVE_REQUIRED = bool(os.environ.get("L7TOP_REQUIRE_LIVE") or os.environ.get("CI"))
 LIVE_FOLDER = Path(__file__).parent / "live"
@@ -70,6 +70,13 @@ def mongod() -> Iterator[Mongod]:
 def mongod_replica_set() -> Iterator[Mongod]:
     """A replica set of one, shared by the session."""
     with Mongod(replica_set=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A redis-server, shared by the session."""
+    with Redis() as server:
         yield server
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from probes.protocols.interface import RAW, Abort, ProtocolError, WireProtocol
 from probes.records import Connection, Failure, Fault, Head, Reply, Request, Verdict
 
-LINES = b"+-:_#,("  # types of one line: simple strings, errors, integers, and RESP3's null, boolean, double, big number
-BULKS = b"$=!"  # a length and as many bytes
+BULKS = b"$=!"  # types with a length and as many bytes
 AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}  # how many values follow for each that is counted
+KINDS = b"+-:_#,(" + BULKS + b"".join(AGGREGATES)  # all types; the first ones are a line, no more
 TYPES = {b"+": "simple string", b":": "integer", b"$": "bulk string", b"*": "array", b"_": "null", b"%": "map"}
 LONGEST, DEEPEST = 512 * 1024 * 1024, 1 << 20  # Redis's own bounds of a bulk string and of an array
 LONGEST_LINE = 1 << 14
@@ -50,6 +50,8 @@ class Redis(WireProtocol):
         at, values = 0, 1
         while values:
             kind, line, at = _line(data, at)
+            if kind and kind not in KINDS:
+                raise ProtocolError("no RESP type")
             if at < 0:
                 return 0
             values -= 1
@@ -59,8 +61,6 @@ class Redis(WireProtocol):
             elif kind in AGGREGATES:
                 values += max(0, _number(line, DEEPEST)) * AGGREGATES[kind]
                 values += kind == b"|"  # the value that has these attributes
-            elif kind not in LINES:
-                raise ProtocolError("no RESP type")
             if at > len(data) and values:
                 return 0
         return at

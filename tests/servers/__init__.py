@@ -9,7 +9,8 @@ Each class has `start`, `stop`, `port` and `pid`. The module knows nothing of py
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.broker import Broker
 from tests.servers.mongod import Mongod
+from tests.servers.redis import Redis
 from tests.servers.server import Server, ServerError
 from tests.servers.tansu import Tansu
 
-__all__ = ["ApacheKafka", "Broker", "Mongod", "Server", "ServerError", "Tansu"]
+__all__ = ["ApacheKafka", "Broker", "Mongod", "Redis", "Server", "ServerError", "Tansu"]
