@@ -267,7 +267,8 @@ def record(
             capture.step(min(left, STEP_S))
             progress.show(capture.progress)
         capture.finish()
-        narrate(f"{recording.messages} messages recorded")
+        if not tap.ended:
+            narrate(f"{recording.messages} messages recorded")
         tell(capture.ledger(), whole=ledger)
     if tap.ended:
         raise Refusal(tap.ended, ExitCode.OUTPUT)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.options import CaptureOptions
 from probes.outputs.recording.files import Files
 from probes.outputs.recording.follow import Follower
 from probes.outputs.recording.writer import Recording
@@ -35,9 +36,12 @@ def follow(view: Reader, path: Path) -> Follower:
     return Follower(view, Recording(Files(path), 0, literals=False), literals=False)
 
 
-def exchanges(tmp_path: Path) -> list[Session]:
-    """Sessions of MongoDB seen from both ends, of Kafka from the server's, some without a reply."""
-    host = Host(tmp_path / "host.pcapng")
+def exchanges(tmp_path: Path, *, literals: bool = False) -> list[Session]:
+    """Sessions of MongoDB seen from both ends, of Kafka from the server's, some without a reply.
+
+    They are recorded in host.pcapng.
+    """
+    host = Host(tmp_path / "host.pcapng", CaptureOptions(literals=literals))
     server, client = host.connection(1, server=True), host.connection(2, server=False)
     alone = host.connection(3, server=True, client_port=4)
     for number in range(20):

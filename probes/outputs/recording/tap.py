@@ -137,8 +137,9 @@ class Tap:
                 self._write(queue, at_least=old)
             if not queue.messages:
                 del self._late[id_]
-        for queue in [q for q in self._closing.values() if now_ns - (q.closed_ns or 0) >= PATIENCE_NS]:
-            self._end(queue)
+        for queue in list(self._closing.values()):
+            if now_ns - (queue.closed_ns or 0) >= (PATIENCE_NS if queue.messages else 2 * REORDER_NS):
+                self._end(queue)
         self._do(self._recording.flush)
 
     def finish(self) -> None:
