@@ -213,6 +213,7 @@ class _Raw:
                     return 0
                 if self._protocol.identify(data[:length], length) is not Verdict.FOREIGN:
                     self.is_taken = True
+                    self.connection.protocol = self._protocol.name
                     self.tries = 0
                     return length
             except (ProtocolError, Fault):

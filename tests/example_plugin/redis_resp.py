@@ -121,8 +121,10 @@ def _words(data: bytes) -> list[str]:
     words, (_, count, at) = [], _line(data, 0)
     for _ in range(min(_number(count, DEEPEST), 3)):
         kind, size, start = _line(data, at)
-        at = start + (_number(size, LONGEST) if kind == b"$" else -1) + 2
-        if start < 0 or at - start < 2 or at > len(data):
+        if start < 0 or kind != b"$":
+            break
+        at = start + _number(size, LONGEST) + 2
+        if at > len(data):
             break
         words.append(data[start : at - 2].decode("utf-8", "backslashreplace"))
     if not words:
