@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
+import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ from tests.servers import Mongod
 Document = dict[str, Any]
 DATABASE = "l7top_agreement"
 COMPRESSORS = ("none", "zlib", "snappy", "zstd")
-NODE_PROGRAM = Path(__file__).parent / "mongodb_node.mjs"
+_HERE = Path(__file__).parent
+_UNKNOWN_COMPRESSORS = {("node", "zstd")}  # its package downloads what it needs
 _SETTLE_S = 1.0
 _SHOWN = 10  # differences of one kind
 
@@ -193,13 +194,9 @@ def _fails(action: Callable[[], object]) -> None:
     raise AssertionError("it was to fail")
 
 
-def node_client(mongod: Mongod, rounds: int, compressor: str, modules: str) -> dict[int, Truth]:
-    """The same by the Node driver."""
-    program = ["node", str(NODE_PROGRAM), mongod.uri, str(rounds), compressor]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, "NODE_MODULES": modules})
-    told, _ = process.communicate()
-    if process.returncode:
-        raise RuntimeError("the Node program failed")
+def program_client(program: Sequence[str], mongod: Mongod, rounds: int, compressor: str) -> dict[int, Truth]:
+    """The same by a program that prints what its driver was told of each command."""
+    told = subprocess.check_output([*program, mongod.uri, str(rounds), compressor], text=True)
     truths = {}
     for line in told.splitlines():
         event = json.loads(line)
@@ -291,8 +288,21 @@ def with_log(records: list[Record], logs: dict[str, list[Truth]]) -> Agreement:
     return agreement
 
 
-def agree(rounds: int, head_bytes: int = 1024, node_modules: str = "") -> Iterator[tuple[str, Agreement]]:
-    """Runs the clients, and hands out what each truth says, by its name."""
+def programs(node_modules: str, go: bool, directory: Path) -> dict[str, tuple[str, ...]]:
+    """The programs of other drivers, by the beginning of their names; what is built goes into `directory`."""
+    found: dict[str, tuple[str, ...]] = {}
+    if node_modules:
+        found["node"] = ("env", f"NODE_MODULES={node_modules}", "node", str(_HERE / "mongodb_node.mjs"))
+    if go:
+        subprocess.check_call(["go", "build", "-o", str(directory / "client"), "."], cwd=_HERE / "mongodb_go")
+        found["go"] = (str(directory / "client"),)
+    return found
+
+
+def agree(
+    rounds: int, head_bytes: int = 1024, others: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[tuple[str, Agreement]]:
+    """Runs PyMongo and the `others`, and hands out what each truth says, by its name."""
     with Mongod(replica_set=True, options=("--slowms", "0")) as mongod:
         tool = Requests("protocol:mongodb", f"--head-bytes={head_bytes}", f"--pid={mongod.pid}")
         truths: dict[str, dict[int, Truth]] = {}
@@ -300,11 +310,13 @@ def agree(rounds: int, head_bytes: int = 1024, node_modules: str = "") -> Iterat
             since_us = int(time.time() * 1e6)
             for compressor in COMPRESSORS:
                 truths[f"pymongo-{compressor}"] = pymongo_client(mongod, rounds, compressor)
-                if node_modules and compressor != "zstd":
-                    truths[f"node-{compressor}"] = node_client(mongod, rounds, compressor, node_modules)
+                for name, program in (others or {}).items():
+                    if (name, compressor) not in _UNKNOWN_COMPRESSORS:
+                        truths[f"{name}-{compressor}"] = program_client(program, mongod, rounds, compressor)
             time.sleep(_SETTLE_S)
             logs = logged(mongod, since_us)
             records = tool.stop()
+        print(f"{tool.ledger['seen']:,} messages, {len(records):,} requests, --head-bytes {head_bytes}", flush=True)
         for application, its in truths.items():
             yield application, with_driver(records, application, its)
         yield "mongod's log", with_log(records, logs)
@@ -315,11 +327,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="of each client with each compressor")
     parser.add_argument("--head-bytes", type=int, default=1024)
     parser.add_argument("--node-modules", default="", help="a directory with the Node driver in its node_modules")
+    parser.add_argument("--go", action="store_true", help="the Go driver, too")
     options = parser.parse_args()
     agreed = True
-    for name, agreement in agree(options.rounds, options.head_bytes, options.node_modules):
-        print(agreement.table(name), flush=True)
-        agreed = agreed and agreement.agrees
+    with tempfile.TemporaryDirectory() as directory:
+        others = programs(options.node_modules, options.go, Path(directory))
+        for name, agreement in agree(options.rounds, options.head_bytes, others):
+            print(agreement.table(name), flush=True)
+            agreed = agreed and agreement.agrees
     return 0 if agreed else 1
 
 
