@@ -48,7 +48,8 @@ class Shapes:
             known[block] = self.read(rows[block])
             if time.perf_counter() > until:
                 break
-        self._read[place] = known
+        kept = numbers >= next_row - len(self._read)  # no other row has taken their place
+        self._read[place[kept]] = known[kept]
         return shaped(rows, known)
 
     def read(self, rows: Records) -> list[int]:
