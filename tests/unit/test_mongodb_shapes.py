@@ -164,6 +164,8 @@ def test_a_cut_request_tells_how_far_it_was_seen() -> None:
     assert request_of(head(data, 700)).shape == "insert orders {_id: num, text: str, z: num}"
     find = command({"find": "orders", "filter": {"a": "x" * 900, "b": 1}, "$db": "shop"})
     assert request_of(head(find, 200)).shape == "find orders {a: str, …}"
+    node = command({"insert": "orders", "documents": [{"_id": 1, "text": "x", "z": 1}] * 90, **SESSION})
+    assert request_of(head(node, 300)).shape == "insert orders {_id: num, text: str, z: num}"
     for cut in range(60, len(data), 7):
         text = shape_of(data[:cut])
         assert text.startswith("insert orders")

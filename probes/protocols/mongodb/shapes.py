@@ -281,7 +281,9 @@ class _Reading:
                 parts += self._parts(statement, {})
             elif statement is not None:
                 parts += self._part(name, self._document(statement))
-        if not fields.complete and not document.whole and CUT not in "".join(parts):
+        # Where the cut went through writes of which the first one is there, nothing is missing.
+        among_writes = any(key in fields and not fields[key].whole for key in _FIRST_ONLY)
+        if not fields.complete and not document.whole and not among_writes and CUT not in "".join(parts):
             parts.append(CUT)
         return parts
 
