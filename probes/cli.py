@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from probes import doctor, headless
 from probes.exit_codes import ExitCode, Refusal
-from probes.filters import ANY, FIELDS, FilterError, Predicate, is_filter, learn_protocols, session_filter
+from probes.filters import (
+    ANY,
+    FIELDS,
+    FilterError,
+    Predicate,
+    is_filter,
+    learn_protocols,
+    parse,
+    session_filter,
+    tokenize,
+)
 from probes.options import LIVE, MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
 _SHIFTS = {"k": 10, "M": 20, "G": 30}
 _STAT_SECONDS = 10.0
+_REPORT_SECONDS = 60.0
 _DEFAULTS = CaptureOptions()
 
 _USAGE = """\
@@ -43,6 +54,7 @@ top for layer 7: the MongoDB and Kafka requests that this host serves and sends,
 commands:
   requests   one JSON line for each request and what became of it
   stat       rate, errors and durations of each operation over some time
+  report     what the dashboard shows, over a minute, as Markdown
   record     a pcapng file that replays here and that Wireshark opens
   doctor     what this host can do, what is missing, and the command that mends it
 
@@ -347,6 +359,14 @@ def _record(words: Sequence[str]) -> ExitCode:
     return ExitCode.OK
 
 
+def _report(words: Sequence[str]) -> ExitCode:
+    parser = _headless_parser("report", "What the dashboard shows, as Markdown for the incident's channel.")
+    arguments, options, _ = _parse(parser, words)
+    where = parse(tokenize(" ".join(arguments.filter)))
+    headless.report(options, where, seconds=arguments.seconds or _REPORT_SECONDS, ledger=arguments.ledger)
+    return ExitCode.OK
+
+
 def _doctor(words: Sequence[str]) -> ExitCode:
     parser = _Parser(prog="l7top doctor", description="What this host can do, and the command that mends the rest.")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -360,6 +380,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], ExitCode]] = {
     "requests": _requests,
     "stat": _stat,
     "record": _record,
+    "report": _report,
     "doctor": _doctor,
 }
 

@@ -7,6 +7,7 @@ import math
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 from probes import doctor
 from probes.exit_codes import ExitCode, Refusal
-from probes.filters import Predicate
+from probes.filters import Predicate, Term
 from probes.options import CaptureOptions
 from probes.outputs.lines import Lines
 from probes.outputs.losses import losses_line, plugin_troubles
@@ -273,3 +274,26 @@ def record(
     if tap.ended:
         raise Refusal(tap.ended, ExitCode.OUTPUT)
     complain(options, capture.damage)
+
+
+def report(options: CaptureOptions, where: Sequence[Term], *, seconds: float, ledger: bool = False) -> None:
+    """Captures for `seconds` and prints what the dashboard would show, as Markdown. Raises Refusal."""
+    from probes.background import Background  # none of this is needed where the answer is a refusal
+    from probes.outputs.report import markdown
+    from probes.protocols.chosen import known_protocols
+    from probes.store.reader import Reader
+
+    known_protocols()  # whose records the store holds
+    if not options.is_live:
+        raise Refusal("a report is of this host, live: stat and requests read captures", ExitCode.SOURCE)
+    with Stop() as stop, Background(options) as background:
+        narrate(f"capturing {_listed(background.protocols)} requests of {options.source_name} for {seconds:g} s")
+        until = time.monotonic() + seconds
+        while not stop.asked and not background.complaint() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, STEP_S))
+        view = Reader(background.store)
+        Lines().text(markdown(view, where))
+        tell(view.facts().ledger, whole=ledger)
+        complaint = background.complaint()
+    if complaint:
+        raise Refusal(f"the collector had ended: {complaint}", ExitCode.INTERNAL)

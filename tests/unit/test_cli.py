@@ -115,7 +115,7 @@ def test_options_reach_the_collector(l7top: Run) -> None:
         (
             ["nonsense"],
             ExitCode.USAGE,
-            "there is no command 'nonsense': the commands are requests, stat, record, doctor",
+            "there is no command 'nonsense': the commands are requests, stat, record, report, doctor",
         ),
         (
             ["requests", "--frm", "live"],

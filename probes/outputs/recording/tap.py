@@ -16,7 +16,7 @@ from typing import Any
 from probes.options import CaptureOptions
 from probes.outputs.recording.files import RecordingEndedError
 from probes.outputs.recording.writer import Recording
-from probes.protocols.interface import Records, WireProtocol
+from probes.protocols.interface import WireProtocol
 from probes.records import Connection, Head, Reply, Request, Session, Side, Verdict
 from probes.sources.sink import Sink
 
@@ -33,8 +33,9 @@ def recordable(
     protocol: WireProtocol | None, head: Head, message: Request | Reply | None, request: Request | None, literals: bool
 ) -> Head:
     """What may be written of a message (`Records`)."""
-    if isinstance(protocol, Records):
-        return protocol.recordable(head, message, request, literals=literals)
+    keep: Callable[..., Head] | None = getattr(protocol, "recordable", None)  # isinstance would take 10 µs
+    if keep is not None:
+        return keep(head, message, request, literals=literals)
     data = message.data if literals and message is not None else b""
     return head._replace(data=data, tail=b"", windows=())
 
