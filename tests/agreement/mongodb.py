@@ -316,7 +316,7 @@ def agree(
             time.sleep(_SETTLE_S)
             logs = logged(mongod, since_us)
             records = tool.stop()
-        print(f"{tool.ledger['seen']:,} messages, {len(records):,} requests, --head-bytes {head_bytes}", flush=True)
+        print(f"{len(records):,} requests, --head-bytes {head_bytes}", flush=True)
         for application, its in truths.items():
             yield application, with_driver(records, application, its)
         yield "mongod's log", with_log(records, logs)

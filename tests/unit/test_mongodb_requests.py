@@ -25,6 +25,7 @@ from tests.unit.mongodb_messages import (
     op_msg,
     op_query,
     op_reply,
+    record_of,
     reply_of,
     request_of,
 )
@@ -222,7 +223,8 @@ class TestSequencesFirst:
     def test_a_window_at_the_body_shows_the_command(self) -> None:
         request = request_of(head(self.DATA, 600, windows=[(self.BODY_AT, 250)]))
         assert (request.operation, request.target, request.truncated) == ("update", "shop.orders", False)
-        assert request.data == self.DATA[:600]
+        body = kind0({"update": "orders", **SESSION})
+        assert request.data == self.DATA[:20] + body + self.DATA[20:600]  # as it might as well have been sent
 
     def test_a_window_may_be_cut_too(self) -> None:
         for size in range(8, 200):
@@ -234,6 +236,8 @@ class TestSequencesFirst:
     def test_the_tail_is_a_window(self) -> None:
         request = request_of(head(self.DATA, 600, tail=512))
         assert (request.operation, request.target, request.truncated) == ("update", "shop.orders", False)
+        assert request.shape == "update orders u {x: str}"
+        assert record_of(request)["session"] == LSID["id"].hex()
 
     def test_a_sequence_of_unknown_name(self) -> None:
         data = op_msg(kind1("things", DOCUMENTS * 9), kind0({"frobnicate": 1, "$db": "shop"}))

@@ -25,7 +25,7 @@ from probes.protocols.mongodb.documents import (
 )
 from probes.protocols.mongodb.messages import Client, Memory, MongoRequest
 from probes.protocols.mongodb.opened import Message, read_name
-from probes.protocols.mongodb.sections import Sections, read_sections
+from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, Sections, read_sections
 from probes.protocols.mongodb.wire import (
     AFTER_NAMESPACE,
     AWAIT_DATA,
@@ -202,7 +202,14 @@ def _clean(message: Message, command: Command, sections: Sections) -> bytes:
         return redact(data, _documents(data, sections), within=True)
     if sections.token_at is not None:
         return data[: max(HEADER_BYTES, sections.token_at)]
-    return data
+    body = sections.body
+    return _body_first(data, body) if sections.base and body is not None and body.whole else data
+
+
+def _body_first(data: bytes, body: Document) -> bytes:
+    """The head with a body that lies further on before all else: sections may stand in any order, and it says most."""
+    section = bytes([BODY]) + body.data[body.start - 4 : body.end + 1]
+    return data[:SECTIONS_AT] + section + data[SECTIONS_AT:]
 
 
 def _documents(data: bytes, sections: Sections) -> Iterator[Document]:
