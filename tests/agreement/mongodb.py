@@ -32,6 +32,7 @@ COMPRESSORS = ("none", "zlib", "snappy", "zstd")
 _HERE = Path(__file__).parent
 _UNKNOWN_COMPRESSORS = {("node", "zstd")}  # its package downloads what it needs
 _SETTLE_S = 1.0
+_AHEAD = 20  # records among which an entry of the log is looked for
 _SHOWN = 10  # differences of one kind
 
 
@@ -53,6 +54,7 @@ class Agreement:
 
     commands: int = 0
     truncated: int = 0
+    dropped: int = 0  # whose reply went by unseen, as the record says: l7top had no CPU
     compared: Counter[str] = field(default_factory=Counter)
     different: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -60,6 +62,9 @@ class Agreement:
         self.commands += 1
         if record is None:
             self.different["missing"].append(str(truth))
+            return
+        if record["status"] == "dropped":
+            self.dropped += 1
             return
         own = record["mongodb"]
         truncated = record["truncated"]
@@ -81,7 +86,9 @@ class Agreement:
                 self.different[name].append(f"{truth} but {json.dumps(record)}")
 
     def table(self, title: str) -> str:
-        lines = [f"{title}: {self.commands:,} commands, {self.truncated:,} records marked truncated"]
+        lines = [
+            f"{title}: {self.commands:,} commands, {self.truncated:,} records marked truncated, {self.dropped} dropped"
+        ]
         for name in ("missing", *self.compared):
             wrong = self.different.get(name, [])
             compared = self.commands if name == "missing" else self.compared[name]
@@ -222,7 +229,7 @@ def with_driver(records: list[Record], application: str, truths: dict[int, Truth
         agreement.compare(truth, record)
         if record is not None and truth.operation != "endSessions":  # whose answer no client waits for
             agreement.compared["seen from"] += 1
-            if record["seen_from"] != "both":
+            if record["seen_from"] != "both" and record["status"] != "dropped":
                 agreement.different["seen from"].append(json.dumps(record))
     return agreement
 
@@ -281,10 +288,12 @@ def with_log(records: list[Record], logs: dict[str, list[Truth]]) -> Agreement:
         by_client[record.get("client", "")].append(record)
     agreement = Agreement()
     for remote, truths in logs.items():
-        its = iter(by_client.get(remote, []))
+        its, at = by_client.get(remote, []), 0
         for truth in truths:
-            found = next((r for r in its if r.get("operation", "").lower() == truth.operation.lower()), None)
-            agreement.compare(truth, found)
+            ahead = range(at, min(at + _AHEAD, len(its)))
+            found = next((n for n in ahead if its[n].get("operation", "").lower() == truth.operation.lower()), None)
+            agreement.compare(truth, None if found is None else its[found])
+            at = at if found is None else found + 1
     return agreement
 
 
@@ -316,7 +325,8 @@ def agree(
             time.sleep(_SETTLE_S)
             logs = logged(mongod, since_us)
             records = tool.stop()
-        print(f"{len(records):,} requests, --head-bytes {head_bytes}", flush=True)
+        losses = {cause: n for cause, n in tool.ledger.items() if cause in ("ring_full", "dropped", "unpaired") and n}
+        print(f"{len(records):,} requests, --head-bytes {head_bytes}, lost by l7top: {losses or 'none'}", flush=True)
         for application, its in truths.items():
             yield application, with_driver(records, application, its)
         yield "mongod's log", with_log(records, logs)
