@@ -66,7 +66,7 @@ options:
 
 of the dashboard:
   --side, --pid, --protocols, --ports, --plugin,
-  --head-bytes, --literals                         as of requests (l7top requests --help)
+  --head-bytes, --literals, --max-cpu              as of requests (l7top requests --help)
   --memory SIZE                                    for what is kept (default: 256M)
 
 Capturing needs root: sudo l7top"""
@@ -222,6 +222,13 @@ def _add_capture_options(parser: _Parser) -> None:
         help="how much of each message to look at (default: %(default)s)",
     )
     parser.add_argument(
+        "--max-cpu",
+        type=_bounded(0),
+        default=int(_DEFAULTS.max_cpu),
+        metavar="PERCENT",
+        help="of one core: what l7top may use before it leaves things off, 0 for no bound (default: %(default)s)",
+    )
+    parser.add_argument(
         "--from",
         dest="source",
         type=_source,
@@ -275,6 +282,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         head_bytes=arguments.head_bytes,
         memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),
+        max_cpu=float(arguments.max_cpu),
     )
     return arguments, options, selected
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Collection, Iterable
 
+from probes.governor import Governor, Level
 from probes.options import CaptureOptions
 from probes.outputs.recording.tap import Tap
 from probes.protocols.chosen import chosen, complaints
@@ -47,7 +49,10 @@ class Collector:
     """What is captured from one source, in that source's time. `emit` is handed each session once it has ended, during
     `step`.
 
-    `tap` records what goes by, of each end by itself. Raises Refusal where the source cannot be opened, or turns out to
+    `tap` records what goes by, of each end by itself. `sparing` is what may be left off at most where the host has to
+    be spared; whoever is handed the sessions looks after what `level` says beyond short heads.
+
+    Raises Refusal where the source cannot be opened, or turns out to
     be none.
     """
 
@@ -58,6 +63,7 @@ class Collector:
         open_source: OpenSource,
         *,
         tap: Tap | None = None,
+        sparing: Level = Level.SHORT_HEADS,
     ) -> None:
         self.protocols = chosen(options)
         self._ledger = Ledger()
@@ -79,6 +85,7 @@ class Collector:
             for name, protocol in self.protocols.items()
             if options.is_live and isinstance(protocol, LooksAround)
         }
+        self._governor = Governor(options.max_cpu if options.is_live else 0, sparing)
         self._next_tick_ns = self._next_recheck_ns = 0
         # Sessions live long and hold no cycles: looking for those often would cost more than all else.
         gc.freeze()
@@ -92,6 +99,11 @@ class Collector:
             taken = self._drain()
             records += taken
         return records
+
+    @property
+    def level(self) -> Level:
+        """What is left off now to spare the host."""
+        return self._governor.level
 
     @property
     def is_over(self) -> bool:
@@ -186,7 +198,14 @@ class Collector:
             stale = self._pairing.waiting(now_ns, older_than_ns=_RECHECK_NS)
             self._source.recheck({s.connection.id: s.connection for s in stale}.values(), now_ns)
             self._look_around()
+            self._spare(now_ns)
         return records
+
+    def _spare(self, now_ns: int) -> None:
+        before = self._governor.level
+        level = self._governor.sample(now_ns, time.process_time_ns())
+        if bool(level) != bool(before):
+            self._source.spare(bool(level))
 
     def _quieten(self, end: Connection) -> bool:
         """Whether a client's end tells but times from now on. A recording wants its messages, too; and plugins may have

@@ -58,10 +58,14 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
     doctor.require_live()
     from probes.collector import Collector  # none of this is needed where the answer is a refusal
     from probes.feeding import Feeding
+    from probes.governor import Level
     from probes.sources.opening import open_source
 
     feeding = Feeding(options)
-    with headless.Stop() as stop, closing(Collector(options, feeding.ended, open_source)) as capture:
+    with (
+        headless.Stop() as stop,
+        closing(Collector(options, feeding.ended, open_source, sparing=Level.COUNTING)) as capture,
+    ):
         privileges.run_last()
         privileges.keep_only(_needed())
         store = feeding.begin(capture)

@@ -11,14 +11,17 @@ from typing import Any, Protocol
 
 import psutil
 
+from probes.governor import SAMPLED_ONE_IN, Level
 from probes.options import CaptureOptions
 from probes.processes import Processes
 from probes.protocols.interface import Observes, WireProtocol
 from probes.records import Connection, Session
+from probes.sessions.causes import Cause
 from probes.sources.source import Ignored, RingUse
 from probes.store.view import Facts
 from probes.store.writer import Writer
 
+SHORT_HEAD_BYTES = 128  # SHORT_HEAD of the kernel program
 STEP_S = 0.05  # the longest that a step waits
 INFLIGHT_AFTER_NS = 100_000_000  # what waits for less is no news
 _INFLIGHT_EVERY_NS = 250_000_000
@@ -30,6 +33,9 @@ class LiveCapture(Protocol):
 
     @property
     def protocols(self) -> Mapping[str, WireProtocol]: ...
+
+    @property
+    def level(self) -> Level: ...
 
     def step(self, timeout_s: float) -> int: ...
 
@@ -54,6 +60,8 @@ class Feeding:
         self._last_ns: dict[int, int] = {}  # when a process's last request ended
         self._observers: dict[str, Observes] = {}
         self._unlearned = 0
+        self._nth = 0  # of the sessions while they are sampled
+        self._sampled_out = 0  # messages
         self._processes = Processes()
         self._self = psutil.Process()
         self._next_inflight_ns = self._next_second_ns = 0
@@ -95,9 +103,9 @@ class Feeding:
 
     def _take(self, now_ns: int) -> None:
         """Hands the sessions that have ended to the store."""
-        store, last_ns, observers = self._writer.session, self._last_ns, self._observers
+        last_ns, observers = self._last_ns, self._observers
         for session in self._sessions:
-            store(session)
+            self._store(session)
             if session.protocol in observers:
                 try:
                     observers[session.protocol].observe(session)
@@ -109,7 +117,27 @@ class Feeding:
         self._sessions.clear()
         self._writer.fold(now_ns)
 
+    def _store(self, session: Session) -> None:
+        """Into the log, or only into the rates where the host has to be spared."""
+        level = self._capture.level
+        self._nth = (self._nth + 1) % SAMPLED_ONE_IN
+        if level < Level.SAMPLING or (level is Level.SAMPLING and not self._nth):
+            self._writer.session(session)
+        else:
+            self._writer.count(session)
+            self._sampled_out += (session.request_bytes > 0) + (session.reply is not None)
+
+    def _ledger(self) -> dict[str, int]:
+        ledger = dict(self._capture.ledger())
+        if self._unlearned:
+            ledger["unlearned"] = self._unlearned
+        if self._sampled_out:
+            ledger[Cause.SESSIONS] -= self._sampled_out
+            ledger[Cause.SAMPLED_OUT] = self._sampled_out
+        return ledger
+
     def _tell(self) -> None:
+        level = self._capture.level
         ring = self._capture.ring()
         cpu_percent = self._self.cpu_percent()
         connections = self._capture.connections()
@@ -117,7 +145,10 @@ class Feeding:
         self._facts = replace(
             self._facts,
             wall_offset_ns=time.time_ns() - time.monotonic_ns(),
-            ledger=self._capture.ledger() | ({"unlearned": self._unlearned} if self._unlearned else {}),
+            ledger=self._ledger(),
+            degradation=level.told,
+            sample_ratio=(1.0, 1.0, 1 / SAMPLED_ONE_IN, 0.0)[level],
+            head_bytes=min(self._options.head_bytes, SHORT_HEAD_BYTES) if level else self._options.head_bytes,
             ring_bytes=ring.size,
             ring_used_bytes=ring.used,
             ring_peak_bytes=ring.peak,

@@ -13,7 +13,7 @@ LIVE, STDIN = "live", "-"  # sources; any other is a capture's path
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """Sizes in bytes.
+    """Sizes in bytes; `max_cpu` in percent of one core, 0 for no bound.
 
     `side` is the end of a connection to look from; `BOTH` joins the two ends where both are on this host.
     No `pids` means every process, no `protocols` every protocol known. `plugins` are files, `ports` by protocol.
@@ -29,6 +29,7 @@ class CaptureOptions:
     ring_bytes: int = 64 * 1024 * 1024
     memory: int = 256 * 1024 * 1024
     literals: bool = False
+    max_cpu: float = 50.0
 
     @property
     def is_live(self) -> bool:

@@ -83,13 +83,13 @@ class Kernel:
                 ExitCode.PRIVILEGES if isinstance(error, PermissionError) else ExitCode.KERNEL,
             ) from error
 
-    def enable(self, on: bool) -> None:
-        """Lets calls that move bytes and begin from now on count, or not. Off at first.
+    def enable(self, on: bool, *, sparing: bool = False) -> None:
+        """Lets calls that move bytes and begin from now on count, or not. Off at first. `sparing` keeps heads short.
 
         Attaching and looking for sockets take a while: without this, one end of a connection would be seen before
         the other, and requests before replies. The opening and closing of connections is always followed.
         """
-        self.maps["enabled"].update(bytes(_U32), bytes([on]))
+        self.maps["enabled"].update(bytes(_U32), bytes([on + (on and sparing)]))
 
     def counters(self) -> dict[str, int]:
         """The program's counters by name, of all CPUs together."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 ACCOUNTED = frozenset(
     (
-        *("seen", "sessions", "other_end", "waiting", "filtered", "foreign", "aborted", "unwatched"),
+        *("seen", "sessions", "sampled_out", "other_end", "waiting", "filtered", "foreign", "aborted", "unwatched"),
         *("ignored_connections", "raw_foreign", "packets", "other_packets", "duplicate_segments"),
     )
 )

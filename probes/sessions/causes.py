@@ -10,6 +10,7 @@ from enum import StrEnum
 
 class Cause(StrEnum):
     SESSIONS = "sessions"  # is part of a session that was told
+    SAMPLED_OUT = "sampled_out"  # likewise, but to spare the host only counted, and not kept
     OTHER_END = "other_end"  # is the other end's view of such a message
     WAITING = "waiting"  # not decided yet (a level, all others are sums)
     DROPPED = "dropped"  # lost on our side, or without its pair because of such a loss

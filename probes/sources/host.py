@@ -46,6 +46,9 @@ class Host:
         self._peak_ring_bytes = max(self._peak_ring_bytes, self._kernel.ring.waiting_bytes)
         return self._live.drain()
 
+    def spare(self, on: bool) -> None:
+        self._kernel.enable(True, sparing=on)
+
     def ignored(self) -> Collection[Ignored]:
         return self._live.ignored.values()
 

@@ -67,6 +67,9 @@ class Source(Protocol):
     def quiet_requests(self, older_than_ns: int, now_ns: int) -> Iterable[tuple[Connection, Head]]:
         """The requests that wait on such connections for so long."""
 
+    def spare(self, on: bool) -> None:
+        """From now on it may show but the very beginning of each message; or again as much as was asked for."""
+
     def connections(self) -> Collection[Connection]:
         """The open ones that carry a known protocol."""
 

@@ -45,7 +45,7 @@ class Writer:
     """The one writer of a store of `memory_bytes`, which begins at `now_ns`.
 
     `fd` can be handed to readers: nothing can be written by it. `session` takes a session that has ended, which readers
-    see after the next `flush` or `fold`.
+    see after the next `flush` or `fold`; `count` takes one that is only to be counted in the rates.
     """
 
     def __init__(self, memory_bytes: int, now_ns: int) -> None:
@@ -64,6 +64,8 @@ class Writer:
         self._waiting: dict[_Waiting, tuple[int, bytes]] = {}
         self._tidied_ns = now_ns - _TIDY_EVERY_NS
         self.session = self._pending.append
+        self._passing: list[Session] = []
+        self.count = self._passing.append
         self._header[At.HEARTBEAT_NS] = now_ns
 
     def flush(self, now_ns: int) -> None:
@@ -72,6 +74,10 @@ class Writer:
         for start in range(0, len(pending), _BATCH):
             self._append(self._pack(pending[start : start + _BATCH]))
         pending.clear()
+        for start in range(0, len(self._passing), _BATCH):
+            rows = self._pack(self._passing[start : start + _BATCH], kept=False)
+            self._slots.add(records(b"".join(rows), ROW, 0, len(rows)))
+        self._passing.clear()
         if self._next - self._counted >= min(_FOLD_EVERY, self._capacity // 4):
             self._count()
         self._header[At.HEARTBEAT_NS] = now_ns
@@ -122,8 +128,8 @@ class Writer:
         """Close the descriptor. What readers have mapped stays theirs."""
         os.close(self.fd)
 
-    def _pack(self, sessions: list[Session]) -> list[bytes]:
-        """The sessions as rows, their details written."""
+    def _pack(self, sessions: list[Session], *, kept: bool = True) -> list[bytes]:
+        """The sessions as rows, their details written where those are `kept`."""
         kinds, connections, details = self._kinds, self._kinds.connections, self._details
         codecs, learn, pack = self._codecs, self._learn, _ROW.pack
         oldest_shared, position, longest = kinds.oldest_shared, details.next, details.size // (2 * _BATCH)
@@ -169,7 +175,7 @@ class Writer:
                 own = _with_more(entry, session, (request_codec, reply_codec))
             request_head = len(request_data)
             size = len(own) + request_head + len(reply_data)
-            if size <= longest:
+            if kept and size <= longest:
                 heads += own, request_data, reply_data
             else:
                 size = 0

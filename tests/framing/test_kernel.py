@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from probes.feeding import SHORT_HEAD_BYTES
 from probes.kernel.compiler import STEPS
 from probes.kernel.loader import Kernel
 from probes.records import Head
@@ -313,6 +314,23 @@ def test_times_are_those_of_the_first_and_the_last_byte(watch: Watch) -> None:
     assert receiver is not None
     (sent,), (received,) = sender.heads, receiver.heads
     assert sent.first_ns < received.first_ns < sent.last_ns < received.last_ns
+
+
+def test_heads_are_short_while_the_host_is_spared(watch: Watch) -> None:
+    requests = [m.op_msg(id_, padding=2000) for id_ in range(3)]
+
+    def script() -> list[End]:
+        client, server = connect()
+        play(out(*requests, m.op_msg(4)), client, server, write, read)
+        return [client, server]
+
+    for sparing, size in ((True, SHORT_HEAD_BYTES), (False, HEAD_BYTES)):
+        watch.kernel.enable(True, sparing=sparing)
+        for log, seen in look(watch, script):
+            assert seen is not None
+            assert [head.data for head in seen.heads] == [*(each[:size] for each in requests), m.op_msg(4)]
+            assert [head.total for head in seen.heads] == [len(each) for each in (*requests, m.op_msg(4))]
+            assert framed(log.chunks)[1] == seen.whole
 
 
 def test_bytes_by_an_unwatched_way_are_no_part_of_a_message(watch: Watch) -> None:

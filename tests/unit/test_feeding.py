@@ -12,10 +12,12 @@ import pytest
 
 from probes import feeding
 from probes.feeding import Feeding
+from probes.governor import Level
 from probes.options import CaptureOptions
 from probes.records import Connection, Session
 from probes.sources.source import Ignored, RingUse
 from probes.store.reader import Reader
+from probes.store.view import Window
 from tests.unit.fake_collector import FakeCollector
 from tests.unit.sample_sessions import find, hanging
 
@@ -24,6 +26,8 @@ MEMORY = 32 << 20
 
 class Capture(FakeCollector):
     """A fake collector that also has what only the dashboard asks for."""
+
+    level = Level.NOTHING
 
     def waiting(self, *, older_than_ns: int = 0) -> list[Session]:
         assert older_than_ns == 100_000_000
@@ -64,6 +68,35 @@ def test_sessions_are_in_the_store_after_the_turn_in_which_they_ended() -> None:
     _, reader = fed(Capture([[find(), find()], [find()]]), 2)
     assert reader.span().next == 3
     assert [row.operation for row in reader.rows(0, 10)] == ["find"] * 3
+
+
+@pytest.mark.parametrize(
+    ("level", "kept", "told"),
+    [
+        (Level.NOTHING, 80, ("", 1.0, 2048)),
+        (Level.SHORT_HEADS, 80, ("short heads", 1.0, 128)),
+        (Level.SAMPLING, 10, ("sampled 1:8", 0.125, 128)),
+        (Level.COUNTING, 0, ("only counting", 0.0, 128)),
+    ],
+)
+def test_what_is_left_off_is_told_and_every_request_counted(
+    level: Level, kept: int, told: tuple[str, float, int]
+) -> None:
+    capture = Capture([[find() for _ in range(40)]] * 2, ledger={"seen": 160, "sessions": 160})
+    capture.level = level
+    feeding, reader = fed(capture, 2)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not reader.groups((), Window.M1).groups:
+        feeding.turn()
+    assert reader.span().next == kept
+    assert all(reader.session(row) is not None for row in reader.rows(0, kept))
+    (group,) = reader.groups((), Window.M1).groups
+    assert group.totals.requests == 80
+    feeding._tell()
+    facts = reader.facts()
+    assert (facts.degradation, facts.sample_ratio, facts.head_bytes) == told
+    left_out = 2 * (80 - kept)
+    assert (facts.ledger["sessions"], facts.ledger.get("sampled_out", 0)) == (160 - left_out, left_out)
 
 
 def test_what_waits_is_in_the_store() -> None:

@@ -22,6 +22,7 @@ from tui.words import clock
 MEANINGS = {
     "seen": "told apart by the kernel program",
     "sessions": "in a request or reply that is shown",
+    "sampled_out": "counted, but left out of the log",
     "other_end": "the other end's view of the same",
     "waiting": "their pair may still come",
     "filtered": "of what --protocols leaves out",

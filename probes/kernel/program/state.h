@@ -7,6 +7,8 @@
 #define WINDOW 256      // bytes that are kept after a stretch of sendfile
 #define LONGEST_HEAD 16384
 #define RAW_BYTES 65536   // of one call that are told where a plugin has to find the messages
+#define SHORT_HEAD 128
+#define SPARING 2       // in `enabled`: bytes count, but heads are short
 #define SHADOW_HEAD 512  // bytes of a shadow's request that are kept while it waits for its reply
 #define LOCKS 1024
 #define LOCK_TRIES 512     // some ten microseconds

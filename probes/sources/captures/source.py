@@ -148,6 +148,9 @@ class CaptureSource:
     def recheck(self, connections: Iterable[Connection], now_ns: int) -> None:
         """What was lost has been told when it was noticed."""
 
+    def spare(self, on: bool) -> None:
+        """Nothing: all of it is there already."""
+
     def quieten(self, connection: Connection) -> bool:
         return False
 
