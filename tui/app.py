@@ -14,14 +14,16 @@ from textual.app import ComposeResult
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher
 
-from probes.exit_codes import ExitCode
+from probes.exit_codes import ExitCode, Refusal
 from probes.filters import FilterError, Term
 from probes.outputs.escape import printable
+from probes.outputs.recording.files import RecordingEndedError
 from probes.protocols.interface import WireProtocol
 from probes.store.view import View, Window
 from tui import glyphs
 from tui.bindings import Key, bindings, rows
 from tui.clock import Clock
+from tui.export import MOST_REQUESTS, Exporter
 from tui.footer import Footer
 from tui.header import Header, Situation
 from tui.help import HelpScreen
@@ -97,6 +99,7 @@ class Dashboard(TerminalApp):
         self._cut = self._counted = 0  # rows that lack a field, and the row up to which they were counted
         self._prompt, self._footer = Prompt(), Footer()
         self._detail = DetailPanel(protocols, literals=literals)
+        self._exporter = Exporter(protocols, literals=literals)
         self._panels: dict[str, Panel] = {
             panel.ident: panel
             for panel in (
@@ -245,6 +248,21 @@ class Dashboard(TerminalApp):
             return
         self._recorder.toggle()
         self._tell_situation()
+
+    def action_export(self) -> None:
+        """What is shown, in a file."""
+        panel, view = self._panel, self._frozen or self._view
+        try:
+            if panel is self._detail:
+                path = self._exporter.connection(view, self._detail.of_connection(MOST_REQUESTS))
+            elif isinstance(panel, RequestsPanel):
+                path = self._exporter.requests(view, panel.newest(MOST_REQUESTS))
+            else:
+                path = self._exporter.tables(panel.query(LineTable))
+        except (OSError, Refusal, RecordingEndedError) as error:
+            self.notify(safe(str(error), 400), markup=False, severity="error", timeout=8)
+        else:
+            self.notify(safe(f"written to {path}", 400), markup=False, timeout=8)
 
     def _tell_recording(self) -> None:
         told = self._recorder.look() if self._recorder is not None else None

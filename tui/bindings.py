@@ -58,6 +58,7 @@ TABLE: tuple[Key, ...] = (
     Key("app.filter", "slash", "/", "app.filter", "filter", "show only what fits: field:value …", "app"),
     Key("app.freeze", "space", "space", "app.freeze", "freeze", "hold this picture, capture on; again: live", "app"),
     Key("app.record", "r", "r", "app.record", "", "record what ends from now on as a pcapng; again: stop", "app"),
+    Key("app.export", "E", "E", "app.export", "", "write what is shown to a file; of a request its connection", "app"),
     Key("app.section", "tab", "tab", "app.focus_next", "section", "the next section of this screen", "app"),
     Key("app.back", "escape", "esc", "app.back", "", "back to where you came from; never quits", "app"),
     Key("app.window", "w", "w", "app.window(1)", "window", "the next longer window: 1s, 10s, 1m, 15m, start", "app"),

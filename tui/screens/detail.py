@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from textual import events
@@ -313,6 +314,14 @@ class DetailPanel(Panel):
         if by > 0:
             return next(self._on_connection(view, row, row.number + 1), None) if row.number >= 0 else None
         return next(self._on_connection(view, row, 0, backwards_from=row.number), None)
+
+    def of_connection(self, most: int) -> list[Row]:
+        """The last `most` requests of this one's connection, the oldest first."""
+        view, row = self._view, self._row
+        if view is None or row is None:
+            return []
+        found = self._on_connection(view, row, 0, backwards_from=-1)
+        return list(islice(found, most))[::-1]
 
     @staticmethod
     def _on_connection(view: View, row: Row, first: int, *, backwards_from: int | None = None) -> Iterator[Row]:

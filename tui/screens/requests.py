@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from textual.app import ComposeResult
 
-from probes.store.view import InFlight, View, Window
+from probes.store.view import InFlight, Row, View, Window
 from tui.bindings import bindings
 from tui.panel import Detail, Panel, Where
 from tui.text import fit
@@ -51,6 +51,11 @@ class RequestsPanel(Panel):
         table.show(LogRows(view, inflight.rows[:most], self._matching, now_ns, self._cache))
         ended = sum(group.totals.requests for group in view.groups(("protocol",), window, where).groups)
         self._show_state(view, window, inflight, ended)
+
+    def newest(self, most: int) -> list[Row]:
+        """The newest of those that fit, the oldest first, then what waits."""
+        rows = self.table.shown
+        return [] if rows is None else rows.newest(most)
 
     def focus_table(self) -> None:
         self.table.focus()

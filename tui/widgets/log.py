@@ -99,6 +99,11 @@ class LogRows(Sequence[LogRow]):
             return LogRow(number, ("", "", "no longer kept", *("",) * (len(COLUMNS) - 3)), "quiet", None)
         return LogRow(number, cells_of(found, self._wall_offset_ns, self._now_ns), "", found)
 
+    def newest(self, most: int) -> list[Row]:
+        """The newest `most` that ended and are still kept, the oldest first, then those in flight."""
+        numbers = np.asarray(self._matching[max(0, len(self._matching) - most) :], np.int64)
+        return [*self._view.pick(numbers), *self.inflight]
+
     def find(self, key: Hashable) -> int | None:
         """The place of the row with this key."""
         if not isinstance(key, int):
@@ -115,6 +120,11 @@ class LogTable(LineTable):
     def __init__(self, *, empty: str, id: str) -> None:
         super().__init__(COLUMNS, empty=empty, id=id)
         self._log: LogRows | None = None
+
+    @property
+    def shown(self) -> LogRows | None:
+        """What is shown."""
+        return self._log
 
     @property
     def newer(self) -> int:

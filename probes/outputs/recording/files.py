@@ -103,8 +103,13 @@ class Files:
         if self._rotation.is_wanted:
             path = path.with_name(f"{path.stem}_{self._count:05}{path.suffix}")
         self._kept.append(path)
-        with as_invoker():
-            return os.open(path, _FLAGS, _MODE)
+        return create(path)
+
+
+def create(path: Path) -> int:
+    """The descriptor of a new file, which belongs to whoever called sudo. Raises OSError."""
+    with as_invoker():
+        return os.open(path, _FLAGS, _MODE)
 
 
 @contextlib.contextmanager
