@@ -133,7 +133,8 @@ def main() -> None:
         directory.mkdir(exist_ok=True)
         for number, seed in enumerate(seeds()):
             (directory / f"seed-{number}").write_bytes(seed)
-    atheris.Setup([*sys.argv, f"-max_len={MAX_BYTES}", "-timeout=60"], one_input)
+    options = [f"-max_len={MAX_BYTES}", f"-artifact_prefix={directory or '.'}/"]
+    atheris.Setup([*sys.argv, *options], one_input)
     atheris.Fuzz()
 
 
