@@ -27,7 +27,7 @@ class Desk:
 class Conversation:
     """A `reassembly.Taker`. The sink hears of it when it shows its first message."""
 
-    __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_is_recorded", "_shifts")
+    __slots__ = ("_connection", "_desk", "_framing", "_is_open", "_is_recorded", "_last_ns", "_shifts")
 
     def __init__(
         self,
@@ -44,10 +44,12 @@ class Conversation:
         self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=protocols)
         self._is_open = False
         self._is_recorded = is_recorded
+        self._last_ns = [0, 0]  # by direction: when a byte last went by
         self._shifts = [0, 0]  # by direction: messages that went by uncaptured, which the framing knows nothing of
 
     def take(self, outbound: bool, data: bytes, length: int, ns: int) -> bool:
         framing = self._framing
+        ns = self._last_ns[outbound] = max(ns, self._last_ns[outbound])
         heads = framing.feed(outbound, data, ns, length=length)
         if heads:
             self._tell(outbound, heads)
@@ -62,7 +64,8 @@ class Conversation:
             self._shifts[outbound] += length
             return
         steps = framing.resynchronised
-        self._tell(outbound, framing.feed(outbound, b"", ns, length=length))
+        # When it went by is not known: soon after what was captured before it.
+        self._tell(outbound, framing.feed(outbound, b"", self._last_ns[outbound] or ns, length=length))
         if framing.resynchronised > steps:  # a header was in there: one message went by at least
             self._shifts[outbound] += 1
             if self._is_open:

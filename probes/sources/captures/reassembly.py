@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 
 from probes.sources.captures.segments import ACK, FIN, RST, SYN, Segment, reverse
 
-GRACE_NS = 100_000_000  # by which a segment may come after its acknowledgement, where several interfaces are captured
+GRACE_NS = 5_000_000  # by which a segment may come after its acknowledgement, where several interfaces are captured
+GRACE = 8  # as many later segments that say the same make it certain, too
 PATIENCE_NS = 3_000_000_000  # for some retransmissions
 LINGER_NS = 10_000_000_000  # for which late segments of a closed connection are known to be its own
 MAX_FLOWS = 16_384  # connections that are followed at a time
@@ -57,7 +58,19 @@ class _Waiting(NamedTuple):
 class _Direction:
     """One direction of a flow. A place in it is a sequence number, but does not wrap."""
 
-    __slots__ = ("acknowledged", "acknowledged_ns", "end", "flow", "next", "outbound", "peer", "start", "waiting")
+    __slots__ = (
+        "acknowledged",
+        "acknowledged_ns",
+        "acknowledgements",
+        "end",
+        "flow",
+        "missing",
+        "next",
+        "outbound",
+        "peer",
+        "start",
+        "waiting",
+    )
 
     def __init__(self, flow: _Flow, outbound: bool) -> None:
         self.flow = flow
@@ -67,7 +80,9 @@ class _Direction:
         self.next: int | None = None  # the place of the byte that is due, once there is one
         self.end: int | None = None  # the place of the FIN, once it is known
         self.acknowledged = 0  # the place before which the other end has got everything
-        self.acknowledged_ns = 0  # since when that is beyond `next`, 0 where it is not
+        self.acknowledged_ns = 0  # since when that is beyond `missing`
+        self.acknowledgements = 0  # how many have said so
+        self.missing = -1  # the place of a byte that is acknowledged and not there
         self.waiting: list[_Waiting] = []  # by place
 
     @property
@@ -128,6 +143,8 @@ class Reassembly:
                 place = direction.next = sequence
             if sequence == place & _MASK and not direction.waiting:
                 direction.next = place + length
+                if place == direction.missing:
+                    ns = _went_by(ns, direction.acknowledged_ns)
                 self._hand_on(direction, data, length, ns)
             else:
                 self._put_by(direction, _Waiting(_place(place, sequence), data, length, ns))
@@ -280,6 +297,9 @@ class Reassembly:
         if at + length <= _due(direction) or (known is not None and known.length >= length):
             self.counts["duplicate_segments"] += 1
             return
+        if at <= _due(direction) and waiting:
+            acknowledged_ns = direction.acknowledged_ns if direction.missing == direction.next else segment.ns
+            segment = segment._replace(ns=_went_by(segment.ns, min(waiting[0].ns, acknowledged_ns)))
         waiting.insert(place, segment)
         self._waiting_bytes += len(segment.data) + _SEGMENT_BYTES
         self._broken[direction] = None
@@ -310,10 +330,15 @@ class Reassembly:
             self._settle_end(direction, direction.flow.last_ns)
 
     def _note_acknowledged(self, direction: _Direction, place: int, ns: int) -> None:
-        if direction.next is not None and place > max(direction.next, direction.acknowledged):
-            direction.acknowledged = place
-            direction.acknowledged_ns = direction.acknowledged_ns or ns
-            self._broken[direction] = None
+        if place <= _due(direction):
+            return
+        direction.acknowledged = max(place, direction.acknowledged)
+        if direction.missing != direction.next:
+            direction.missing, direction.acknowledged_ns, direction.acknowledgements = _due(direction), ns, 0
+        direction.acknowledgements += 1
+        self._broken[direction] = None
+        if direction.acknowledgements > GRACE or ns - direction.acknowledged_ns >= GRACE_NS:
+            self._mend(direction, ns)  # before more comes of the other direction, which may refer to what waits here
 
     def _mend(self, direction: _Direction, now_ns: int | None) -> None:
         """Gives up what has been missing for too long by now; without a time, all that is missing."""
@@ -326,12 +351,12 @@ class Reassembly:
             else:
                 break
             patience_ns = PATIENCE_NS
-            if acknowledged >= to:
-                since_ns, patience_ns = max(since_ns, direction.acknowledged_ns), GRACE_NS
+            if acknowledged >= to and direction.missing == direction.next:
+                since_ns = max(since_ns, direction.acknowledged_ns)
+                patience_ns = 0 if direction.acknowledgements > GRACE else GRACE_NS
             if now_ns is not None and now_ns - since_ns < patience_ns:
                 return
             self._skip(direction, to, since_ns)
-        direction.acknowledged_ns = 0
         self._broken.pop(direction, None)
 
     def _skip(self, direction: _Direction, to: int, ns: int) -> None:
@@ -356,6 +381,11 @@ class Reassembly:
             self._waiting_bytes -= sum(len(segment.data) + _SEGMENT_BYTES for segment in direction.waiting)
             direction.waiting = []
             self._broken.pop(direction, None)
+
+
+def _went_by(ns: int, evidence_ns: int) -> int:
+    """When a segment went by that came at `ns`, and that others had shown to have gone by at `evidence_ns`."""
+    return evidence_ns if 0 <= ns - evidence_ns <= GRACE_NS else ns
 
 
 def _due(direction: _Direction) -> int:
