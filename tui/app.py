@@ -15,7 +15,7 @@ from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher
 
 from probes.exit_codes import ExitCode, Refusal
-from probes.filters import FilterError, Term
+from probes.filters import FilterError, Term, learn_protocols
 from probes.outputs.escape import printable
 from probes.outputs.recording.files import RecordingEndedError
 from probes.protocols.interface import WireProtocol
@@ -37,6 +37,7 @@ from tui.screens.detail import DetailPanel
 from tui.screens.kafka import KafkaPanel
 from tui.screens.mongodb import MongoDBPanel
 from tui.screens.overview import OverviewPanel
+from tui.screens.protocol import ProtocolPanel
 from tui.screens.requests import RequestsPanel
 from tui.snapshot import FrozenView
 from tui.terminal import TerminalApp, encoding
@@ -44,6 +45,7 @@ from tui.text import safe
 from tui.theme import THEME
 from tui.widgets.table import LineTable
 
+_PLUGINS = 7  # the key of all panels of plugins
 _CUT = (Term("truncated", "=", "true"),)
 
 
@@ -91,6 +93,8 @@ class Dashboard(TerminalApp):
         self._clock = Clock(self, self._tick)
         self._recorder = recorder
         self._filter_text = filter_text
+        taught = [name for name in view.facts().protocols if name not in protocols]
+        learn_protocols(taught)
         self._filter: Where = conditions(filter_text)
         self._window = Window.M1
         self._place = Place("overview")
@@ -100,6 +104,7 @@ class Dashboard(TerminalApp):
         self._prompt, self._footer = Prompt(), Footer()
         self._detail = DetailPanel(protocols, literals=literals)
         self._exporter = Exporter(protocols, literals=literals)
+        self._plugins = [ProtocolPanel(name) for name in taught]
         self._panels: dict[str, Panel] = {
             panel.ident: panel
             for panel in (
@@ -109,9 +114,12 @@ class Dashboard(TerminalApp):
                 RequestsPanel(),
                 ConnectionsPanel(),
                 CapturePanel(),
+                *self._plugins,
             )
         }
-        self._header = Header([(panel.ident, panel.title) for panel in self._panels.values()])
+        numbers = (*range(1, _PLUGINS), *[_PLUGINS] * len(taught))
+        tabs = zip(numbers, self._panels.values(), strict=True)
+        self._header = Header([(number, panel.ident, panel.title) for number, panel in tabs])
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -202,6 +210,23 @@ class Dashboard(TerminalApp):
         self._trail.clear()
         self._go(Place(ident))
 
+    def action_plugin(self) -> None:
+        """The next plugin's panel, from anywhere else the first."""
+        idents = [panel.ident for panel in self._plugins]
+        if not idents:
+            self.notify("no plugin is loaded (--plugin)", markup=False, timeout=3)
+            return
+        here = idents.index(self._place.ident) if self._place.ident in idents else -1
+        self.action_panel(idents[(here + 1) % len(idents)])
+
+    @property
+    def taught(self) -> tuple[Key, ...]:
+        """For each protocol that a plugin teaches what leads to it."""
+        return tuple(
+            Key(f"app.{panel.ident}", "7", "7", f"app.panel('{panel.ident}')", "", panel.title, "app")
+            for panel in self._plugins
+        )
+
     async def action_back(self) -> None:
         if self._trail:
             self._go(self._trail.pop())
@@ -279,7 +304,7 @@ class Dashboard(TerminalApp):
         if isinstance(focused, FilterInput):
             return rows("filter")
         table = ("table",) if isinstance(focused, LineTable) else ()
-        return tuple(key for where in (self._place.ident, *table, "app") for key in rows(where))
+        return tuple(key for where in (self._panel.place, *table, "app") for key in rows(where))
 
     def press(self, key: Key) -> None:
         """Do what `key` does, on the widget that it is for."""
@@ -291,7 +316,7 @@ class Dashboard(TerminalApp):
         self._footer.tell(self.keys_here)
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self._place.ident, self._panel.title))
+        self.push_screen(HelpScreen(self._panel.place, self._panel.title))
 
 
 def _runs(pid: int) -> bool:

@@ -115,8 +115,8 @@ class Header(TextLines):
 
     DEFAULT_CSS = "Header { height: 2; }"
 
-    def __init__(self, tabs: Sequence[tuple[str, str]]) -> None:
-        """`tabs` are the screens' idents and titles, in the order of their number keys."""
+    def __init__(self, tabs: Sequence[tuple[int, str, str]]) -> None:
+        """`tabs` are the screens' number keys, idents and titles."""
         super().__init__(id="header")
         self._tabs = tabs
         self._active = ""
@@ -133,7 +133,9 @@ class Header(TextLines):
 
     def _second(self) -> list[Part]:
         parts, taken = [], 0
-        for number, (ident, title) in enumerate(self._tabs, 1):
+        for number, ident, title in self._tabs:
+            if taken + len(title) + 4 > self.size.width:
+                break
             mark = " cursor" if ident == self._active else ""
             parts += [Part(f" {number} ", f"key{mark}"), Part(f"{title} ", f"loud{mark}" if mark else "")]
             taken += len(title) + 4

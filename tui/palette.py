@@ -34,7 +34,8 @@ class KeyProvider(Provider):
         return cast("Dashboard", self.app)
 
     def _known(self) -> list[tuple[Key, str]]:
-        keys = [key for key in self._dashboard.keys_here if key.id not in _NOT_HERE]
+        here = (*self._dashboard.keys_here, *self._dashboard.taught)
+        keys = [key for key in here if key.id not in _NOT_HERE]
         return [(key, f"{key.help}  ({key.shown})") for key in keys]
 
     def _run(self, key: Key) -> Callable[[], None]:

@@ -5,13 +5,14 @@ at once when the window, the filter or the screen has changed; not while the vie
 panel asks the view what it needs and keeps the answers: on resize it draws them again without asking.
 
 Panels live in `tui/screens/`: `OverviewPanel()`, `MongoDBPanel()`, `KafkaPanel()`, `RequestsPanel()`,
-`ConnectionsPanel()`, `CapturePanel()`, and `DetailPanel(protocols, literals=…)`, which is opened with one row.
+`ConnectionsPanel()`, `CapturePanel()`, `ProtocolPanel(name)` for each that a plugin teaches, and
+`DetailPanel(protocols, literals=…)`, which is opened with one row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from textual.message import Message
 from textual.widget import Widget
@@ -23,10 +24,18 @@ Where: TypeAlias = tuple[Condition, ...]
 
 
 class Panel(Widget):
-    """The base of all panels. `ident` is its id, its `where` in the table of bindings, and its CSS id."""
+    """The base of all panels. `ident` is its id, also in CSS. Its keys are those `where` the table of bindings has it:
+    at its ident, unless several panels share them.
+    """
 
-    ident: ClassVar[str]
-    title: ClassVar[str]
+    ident: str
+    title: str
+    where: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where its keys are in the table of bindings."""
+        return self.where or self.ident
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         """Ask `view` and draw what changed. `now_ns` is the moment that is shown, for ages (frozen: when it froze)."""

@@ -49,6 +49,9 @@ MEANINGS = {
 }
 """What the ledger's causes mean, in the order in which they are shown."""
 
+_OF_PLUGINS = frozenset(("aborted", "switched_off", "raw_lost", "raw_unsure", "raw_foreign"))
+"""Shown only where there is something."""
+
 _WHERE = {
     "sessions": (),
     "unparsed": (Term("status", "=", Status.UNPARSED),),
@@ -145,8 +148,9 @@ class CapturePanel(Panel):
 def ledger_rows(ledger: Mapping[str, int]) -> list[LineRow]:
     """What became of the messages, losses by the greatest first, then the causes that nothing was lost by."""
     lost = losses(ledger)
-    accounted = [cause for cause in MEANINGS if cause in ACCOUNTED]
-    never = [cause for cause in MEANINGS if cause not in accounted and cause not in lost]
+    shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in _OF_PLUGINS]
+    accounted = [cause for cause in shown if cause in ACCOUNTED]
+    never = [cause for cause in shown if cause not in accounted and cause not in lost]
     total = sum(lost.values())
     return [
         *(_row(ledger, cause, "") for cause in accounted),

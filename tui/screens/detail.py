@@ -11,9 +11,9 @@ from textual.app import ComposeResult
 
 from probes.filters import Term
 from probes.outputs.record import WallClock, json_line, session_record
-from probes.protocols.interface import WireProtocol
+from probes.protocols.interface import Untaught, WireProtocol
 from probes.protocols.mongodb.lives import Cursor, End
-from probes.records import Process, Session, Status
+from probes.records import Attributes, Process, Session, Status
 from probes.store.view import Condition, Is, Row, View, Window
 from tui.bindings import bindings
 from tui.following import life_of_cursor
@@ -31,6 +31,7 @@ SAME = "requests like it"
 OF_SHAPE = "requests of its shape"
 _HEX_OF_REQUEST, _HEX_OF_RESPONSE = "hex of the request", "hex of the response"
 _FOLDED: frozenset[Path] = frozenset({(_HEX_OF_REQUEST,), (_HEX_OF_RESPONSE,)})
+_UNTAUGHT = Untaught()
 _BLOCK, _MOST_BLOCKS = 64, 64  # rows looked through for a neighbour on the connection
 
 
@@ -148,9 +149,9 @@ class DetailPanel(Panel):
     def _described(self) -> Mapping[str, Any]:
         """The protocol's own part of the record. A parser's bug costs this part, never the screen."""
         session = self._session
-        protocol = self._protocols.get(session.protocol) if session is not None else None
-        if session is None or protocol is None:
+        if session is None:
             return {}
+        protocol = self._protocols.get(session.protocol, _UNTAUGHT)
         try:
             return protocol.record(session, literals=self._literals)
         except Exception:
@@ -216,6 +217,7 @@ class DetailPanel(Panel):
             "response": _known({"size": _size(row.response_bytes), "id": row.response_id}),
             "response decoded": self._own.get("response"),
             row.protocol: _known(own),
+            "attributes": dict(_attributes(self._session)),
             "cursor": self._cursor,
             "connection": self._connection(row),
         }
@@ -374,6 +376,11 @@ def _times_bar(spans: list[int], width: int) -> list[Part]:
     widths = [max(1, round(width * max(ns, 0) / total)) for ns in spans]
     widths[widths.index(max(widths))] -= max(0, sum(widths) - width)
     return [Part(" "), *(Part(sign * cells) for sign, cells in zip(signs, widths, strict=True))]
+
+
+def _attributes(session: Session | None) -> Attributes:
+    parts = (session.request, session.reply) if session is not None else ()
+    return tuple(pair for part in parts if part is not None for pair in part.attributes)
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""What the screens of the two protocols share: one table of groups, and keys that say by what to group."""
+"""What the screens of protocols share: one table of groups, and keys that say by what to group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -35,7 +35,7 @@ class Grouping(NamedTuple):
 class GroupedPanel(Panel):
     """A panel of one protocol. Subclasses give `protocol`, `groupings` and what is below the table."""
 
-    protocol: ClassVar[str]
+    protocol: str
 
     DEFAULT_CSS = """
     GroupedPanel { layout: vertical; }
@@ -114,7 +114,7 @@ class GroupedPanel(Panel):
 
     def _show_keys(self, groups: Groups, view: View) -> None:
         line = [Part(f" by {self.grouping} {glyphs().descending} ", "title")]
-        for key in rows(self.ident):
+        for key in rows(self.place):
             name = key.action.removeprefix("by('").removesuffix("')")
             line += [Part(f" {key.shown} ", "key"), Part(name, "loud" if name == self.grouping else "")]
         if groups.from_log:
