@@ -317,3 +317,24 @@ def test_of_a_protocol_that_does_not_know_better_only_lengths_are_recorded() -> 
     given = Head(True, 0, 1, 2, len(data), data, data[-9:])
 
     assert recordable(protocol, given, None, None, literals=False) == Head(True, 0, 1, 2, len(data), b"")
+
+
+class _Broken(FakeProtocol):
+    def recordable(self, head: Head, message: object, request: object, *, literals: bool) -> Head:
+        raise ZeroDivisionError
+
+
+def test_a_bug_in_masking_costs_what_the_message_holds() -> None:
+    given = Head(True, 0, 1, 2, 9, b"s3cr3t!!!", b"!!!")
+
+    assert recordable(_Broken("fake"), given, None, None, literals=True) == Head(True, 0, 1, 2, 9, b"")
+
+
+def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probes.outputs.recording.tap.MAX_KEPT", 20)
+    host = Host(tmp_path / "it.pcapng")
+    for number in range(100):
+        connection = host.connection(number, server=True, client_port=1000 + number)
+        host.pass_by([(connection, head(b"\0\0\0\x09anything", 0, number * MS, outbound=False))])
+
+    assert len(host.tap._messages) == 20

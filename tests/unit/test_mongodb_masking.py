@@ -379,6 +379,17 @@ def test_whatever_the_bytes_are_nothing_is_raised(body: bytes, flags: int, opcod
             assert kept.total == len(data)
 
 
+def test_a_wrong_length_makes_no_name_of_what_follows() -> None:
+    asked = bytearray(EXCHANGES["find"][0])
+    at = asked.index(b"orders") - 4
+    asked[at] = asked.index(SECRET.encode(), at) - at + 40
+    mongodb = MongoDB()
+    request = mongodb.request(head(bytes(asked)), mongodb.memory(CONNECTION))
+    kept = mongodb.recordable(head(bytes(asked)), request, None, literals=False)
+
+    assert SECRET[:4].encode() not in kept.data[: at + 4 + asked[at]]
+
+
 @pytest.mark.parametrize("literals", [False, True])
 @pytest.mark.parametrize("name", ["hello", "saslStart", "createUser", "usersInfo"])
 def test_credentials_are_never_recorded(name: str, literals: bool) -> None:

@@ -9,6 +9,8 @@ Nothing is raised for the recording's sake: where it ends, `ended` says why, and
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +26,7 @@ REORDER_NS = 100_000_000  # messages are no further out of order than this
 PATIENCE_NS = 2_000_000_000  # more than a reply may wait for its request
 MAX_UNCONFIRMED = 16  # messages kept of a connection that may speak anything
 MAX_WAITING = 1024  # of one that speaks a known protocol
+MAX_KEPT = 16_384  # of all: past that, connections that may speak anything are not recorded
 
 Asks = Callable[[Connection], bool | None]
 """Which direction of a connection carries the requests (True: outbound); None as long as nothing confirms it."""
@@ -32,12 +35,17 @@ Asks = Callable[[Connection], bool | None]
 def recordable(
     protocol: WireProtocol | None, head: Head, message: Request | Reply | None, request: Request | None, literals: bool
 ) -> Head:
-    """What may be written of a message (`Records`)."""
+    """What may be written of a message (`Records`). A bug there costs what the message holds, never the capture."""
+    nothing = head._replace(data=b"", tail=b"", windows=())
     keep: Callable[..., Head] | None = getattr(protocol, "recordable", None)  # isinstance would take 10 µs
-    if keep is not None:
+    if keep is None:
+        return nothing._replace(data=message.data) if literals and message is not None else nothing
+    try:
         return keep(head, message, request, literals=literals)
-    data = message.data if literals and message is not None else b""
-    return head._replace(data=data, tail=b"", windows=())
+    except Exception:
+        if os.environ.get("L7TOP_DEBUG") == "1":
+            traceback.print_exc()
+        return nothing
 
 
 class _Message:
@@ -104,6 +112,8 @@ class Tap:
         queue = self._queues.get(connection.id)
         if queue is None:
             queue = self._queues[connection.id] = _Queue(connection)
+        if queue.asks is None and len(self._messages) >= MAX_KEPT:
+            return
         message = self._messages[id(head)] = _Message(head)
         queue.add(message)
         self._late[connection.id] = queue

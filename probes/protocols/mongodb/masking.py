@@ -187,6 +187,11 @@ def _has_length(document: Document) -> bool:
     return start >= 4 and bool(INT32.unpack_from(data, start - 4)[0] == document.end - start + MIN_DOCUMENT_BYTES)
 
 
+def _is_broken_text(element: Element) -> bool:
+    """Whether this is a text that no name can be: what a wrong length took in besides."""
+    return element.type == STRING and element.data.find(0, element.start + 4, min(element.end - 1, element.stop)) >= 0
+
+
 class _Masked:
     """A message's pieces as zeros, into which is copied what may stay."""
 
@@ -335,7 +340,7 @@ class _Masked:
                 continue
             if isinstance(rule, Mapping):
                 rule = rule.get(_ITSELF)
-            if rule is ANY or (rule is NUMBER and element.type in _NUMBERS):
+            if (rule is ANY and not _is_broken_text(element)) or (rule is NUMBER and element.type in _NUMBERS):
                 self._copy(element.data, element.start, min(element.end, element.stop))
             else:
                 self._hide(element, depth)
