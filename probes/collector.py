@@ -87,17 +87,20 @@ class Collector:
         }
         self._governor = Governor(options.max_cpu if options.is_live else 0, sparing)
         self._next_tick_ns = self._next_recheck_ns = 0
+        self._behind = False
         # Sessions live long and hold no cycles: looking for those often would cost more than all else.
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
     def step(self, timeout_s: float) -> int:
-        """Waits for at most `timeout_s` or one drain's interval, takes what has gone by; how many records that were."""
-        self._source.wait(timeout_s)
-        records = taken = self._drain()
-        while taken >= _MUCH:
-            taken = self._drain()
-            records += taken
+        """Takes what has gone by, after a wait of at most `timeout_s` or one drain's interval; how many records it was.
+
+        There is no wait where the last step left something: a host short of CPU still hears of what was taken.
+        """
+        if not self._behind:
+            self._source.wait(timeout_s)
+        records = self._drain()
+        self._behind = records >= _MUCH
         return records
 
     @property

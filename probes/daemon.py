@@ -66,7 +66,7 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
         headless.Stop() as stop,
         closing(Collector(options, feeding.ended, open_source, sparing=Level.COUNTING)) as capture,
     ):
-        privileges.run_last()
+        # Not ranked behind others: on a host whose CPUs are all taken it would fall behind what it is there to see.
         privileges.keep_only(_needed())
         store = feeding.begin(capture)
         socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [store])

@@ -10,8 +10,8 @@ from probes.protocols.mongodb.lives import Cursor, End, Lives
 from probes.store.view import Is, Row, View
 
 _MOST_OF_ONE = 5_000  # rows that are looked at for one cursor
-_BUDGET_S = 0.1  # for one refresh
-_BLOCK = 256  # rows between two looks at the clock
+_BUDGET_S = 0.03  # for one refresh: keys wait meanwhile
+_BLOCK = 64  # rows between two looks at the clock
 _MOST_BEHIND = 100_000  # rows: older ones are left out
 
 

@@ -27,7 +27,7 @@ class Ring:
         self._producer = memoryview(self._pages)[:8].cast("Q")
         self._headers = memoryview(self._pages)[page:].cast("I")
 
-    def drain(self, take: Callable[[mmap.mmap, Sequence[int]], None], most: int = 65536) -> int:
+    def drain(self, take: Callable[[mmap.mmap, Sequence[int]], None], most: int = 8192) -> int:
         """Hands the waiting records to `take(memory, offsets)`, in batches; how many there were, at most about `most`.
 
         The memory is the kernel's again after the call: `take` copies what it keeps.

@@ -29,7 +29,8 @@ from probes.store.view import Window
 
 T = TypeVar("T")
 
-_PATIENCE_S = 0.5  # a fold takes some milliseconds: one that lasts longer will never end
+_PATIENCE_S = 0.5  # a fold takes some milliseconds of CPU: a reader that has nothing yet waits so long for its end
+_FOR_EVER_S = 2.0  # one that lasts for so long will never end
 _QUARTER_TENS = 90
 _TENS_KEPT = 4  # sums of many of them: of a quarter of an hour, of the one before the last minute
 
@@ -115,15 +116,24 @@ class SumsReader:
         ]
         self._base: tuple[int, Slot] | None = None
         self._sums: Sums | None = None
+        self._fold_seen = (0, 0.0)  # its count, and since when it has been going on
         self._merged: dict[tuple[int, int, int], Tally] = {}
         self._tens: dict[tuple[int, int, int], Tally] = {}
 
     def read(self) -> Sums:
-        """The sums as of the last fold."""
-        if self._sums is None or self._sums.folds != self._header[At.FOLDS]:
-            self._sums = self._consistently(self._read)
-            self._merged.clear()
+        """The sums as of the last fold that is over. Waits only where nothing was read before."""
+        folds = self._header[At.FOLDS]
+        if self._sums is not None and (self._sums.folds == folds or self._is_folding(folds)):
+            return self._sums
+        self._sums = self._consistently(self._read, 0.0 if self._sums is not None else _PATIENCE_S)
+        self._merged.clear()
         return self._sums
+
+    def _is_folding(self, folds: int) -> bool:
+        """Whether the writer is in the middle of a fold: on a host short of CPU for long, but not for ever."""
+        if self._fold_seen[0] != folds:
+            self._fold_seen = folds, time.monotonic()
+        return folds % 2 == 1 and time.monotonic() - self._fold_seen[1] < _FOR_EVER_S
 
     def merged(self, slots: Sequence[Slot]) -> Tally:
         """The tallies of slots of the last `read` added up; those of tens of seconds once for many folds."""
@@ -169,12 +179,12 @@ class SumsReader:
             self._base = (header[At.BASES], slot)
         return self._base[1]
 
-    def _consistently(self, read: Callable[[], T]) -> T:
+    def _consistently(self, read: Callable[[], T], patience_s: float) -> T:
         """What `read` copies while no fold is going on; after a while whatever there is: the writer died in a fold."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while True:
             folds = self._header[At.FOLDS]
-            late = time.monotonic() > deadline
+            late = time.monotonic() >= deadline
             if folds % 2 == 0 or late:
                 settle()
                 copied = read()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import mongodb_parsing, start, store, throughput
+from tests.benchmarks import mongodb_parsing, screen, start, store, throughput
 
-BENCHMARKS = {"mongodb": mongodb_parsing.main, "start": start.main, "store": store.main, "throughput": throughput.main}
+BENCHMARKS = {
+    "mongodb": mongodb_parsing.main,
+    "screen": screen.main,
+    "start": start.main,
+    "store": store.main,
+    "throughput": throughput.main,
+}
 
 
 def main() -> None:

@@ -1,0 +1,93 @@
+"""The dashboard on a terminal of 80 x 24 beside a mongod under load: bytes a refresh, keys to screen, memory, CPU.
+
+A key's time is from the press to the arrival of what only the screen it asks for shows.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+
+import psutil
+import pymongo
+
+from tests.benchmarks.load import Load
+from tests.benchmarks.measure import Spread, table
+from tests.on_terminal import OnTerminal, descendants
+from tests.servers import Mongod
+
+ROUNDS = 20
+REFRESHES = 5  # seconds that a screen is watched
+SHOWS = {
+    "1": b"WHAT CHANGED",
+    "2": b"command",
+    "3": b"API",
+    "4": b"newest first",
+    "5": b"role",
+    "6": b"told apart",
+}
+_SEED = 7
+
+
+def main(rounds: int = ROUNDS) -> str:
+    randomly = random.Random(_SEED)
+    with Mongod() as mongod:
+        with pymongo.MongoClient[dict[str, int]]("127.0.0.1", mongod.port) as client:
+            client["bench"]["orders"].insert_one({"_id": 1, "quantity": 3})
+        with Load(mongod.port, connections=2) as load, OnTerminal([sys.executable, "-m", "tui.main"]) as terminal:
+            terminal.until(b"WHAT CHANGED")
+            _read(terminal, 3)
+            began, before = time.monotonic(), load.done()
+            keys = []
+            for _ in range(rounds):
+                for key in randomly.sample(sorted(SHOWS), len(SHOWS)):
+                    keys.append(_press(terminal, key))
+                    _read(terminal, randomly.uniform(0.3, 0.9))
+            rate = (load.done() - before) / (time.monotonic() - began)
+            rows = [("requests/s meanwhile", f"{rate:.0f}"), ("key to screen, ms", _tail(keys))]
+            for key in SHOWS:
+                _press(terminal, key)
+                _read(terminal, 1.5)
+                sent = len(terminal.shown)
+                _read(terminal, REFRESHES)
+                rows.append((f"bytes a second, screen {key}", f"{(len(terminal.shown) - sent) / REFRESHES:.0f}"))
+            terminal.press(" ")
+            _read(terminal, 2)
+            rows += [(f"memory, {name}, MB (RSS / not shared)", memory) for name, memory in _memory(terminal.pid)]
+            terminal.press("q")
+            terminal.end()
+    return table(f"The dashboard beside a busy mongod, {len(keys)} keys", rows)
+
+
+def _press(terminal: OnTerminal, key: str) -> float:
+    """Milliseconds until the screen of `key` is there; 0 where it was already."""
+    after = len(terminal.shown)
+    began = time.perf_counter()
+    terminal.press(key)
+    terminal.until(SHOWS[key], after=after)
+    return (time.perf_counter() - began) * 1e3
+
+
+def _read(terminal: OnTerminal, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        terminal.read(left)
+
+
+def _tail(values: list[float]) -> str:
+    ordered = sorted(values)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return f"{Spread.of(values).show(0)}, p99 {p99:.0f}, most {ordered[-1]:.0f}, mean {statistics.mean(values):.0f}"
+
+
+def _memory(pid: int) -> list[tuple[str, str]]:
+    """Of the parent and its two children."""
+    found = []
+    for each in (pid, *descendants(pid)):
+        command = " ".join(psutil.Process(each).cmdline())
+        name = "collector" if "daemon" in command else "screen" if "process" in command else "parent"
+        memory = psutil.Process(each).memory_full_info()
+        found.append((name, f"{memory.rss / 1e6:.0f} / {memory.uss / 1e6:.0f}"))
+    return found
