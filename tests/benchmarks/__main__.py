@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import mongodb_parsing, screen, start, store, throughput
+from tests.benchmarks import kafka_parsing, mongodb_parsing, screen, start, store, throughput
 
 BENCHMARKS = {
+    "kafka": kafka_parsing.main,
     "mongodb": mongodb_parsing.main,
     "screen": screen.main,
     "start": start.main,

@@ -56,10 +56,11 @@ class Lags:
         self._positions = 0  # in all readers and groups, at most MAX_PARTITIONS
         self.over = 0
 
-    def ends(self, partition: Partition, offset: int) -> None:
-        """The next record will have this offset, or a later one."""
-        if partition in self._ends or self._room(len(self._ends)):
-            self._ends[partition] = offset
+    def end(self, offsets: dict[Partition, int]) -> None:
+        """The next records of these partitions will have these offsets, or later ones."""
+        new = len(offsets.keys() - self._ends.keys())
+        if not new or self._room(len(self._ends) + new - 1):
+            self._ends.update(offsets)
 
     def read(self, client: Client, offsets: dict[Partition, int], ns: int, *, whole: bool) -> None:
         """A client asks for records from these offsets on; `whole`: and for no other partition."""

@@ -7,7 +7,7 @@ connection once a second; heartbeats that say the same again not at all. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,7 @@ class Observer:
             partition = self._name(part.topic, part.topic_id), part.partition
             offset = part.fields.get("base_offset", -1)
             if offset >= 0 and not part.fields.get("error_code") and partition in counts:
-                self._lags.ends(partition, offset + counts[partition])
+                self._lags.end({partition: offset + counts[partition]})
 
     def _name(self, topic: str | None, id: str | None) -> str:
         return topic or (self._topics.name(uuid_bytes(id)) if id else "")
@@ -188,17 +188,18 @@ class Observer:
         client, ns = _client(session, request), session.times.request_last
         if _is_broker(client[0]):  # a follower
             return
-        asked = self._positions(request, "request", request.data, body_of(request))
+        topics, asked = self._positions(request, "request", request.data, body_of(request))
         if asked:
-            whole = not (request.incremental or request.truncated)
-            self._lags.read(client, {partition: rest[0] for partition, rest in asked.items()}, ns, whole=whole)
+            offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
+            self._lags.read(client, offsets, ns, whole=not (request.incremental or request.truncated))
         else:
             self._lags.heard(client, ns)
         if not isinstance(reply, KafkaReply):
             return
-        for partition, (code, end, _) in self._positions(request, "response", reply.data, REPLY_BODY, reply).items():
-            if not code and end >= 0:
-                self._lags.ends(partition, end)
+        topics, told = self._positions(request, "response", reply.data, REPLY_BODY, reply)
+        self._lags.end(
+            {(topics[topic], partition): end for topic, partition, code, end, _ in told if not code and end >= 0}
+        )
         if request.incremental:
             self._forgotten(request, client, ns)
 
@@ -223,14 +224,13 @@ class Observer:
         data: bytes,
         body: int | None,
         reply: KafkaReply | None = None,
-    ) -> dict[Partition, tuple[int, ...]]:
-        """What a message asks or says of partitions, by partition."""
+    ) -> tuple[list[str], Sequence[tuple[int, ...]]]:
+        """The topics of a message, and what it asks or says of their partitions (`POSITIONS`)."""
         read = positions(request.api_key, request.version or 0, direction)
         if read is None or body is None:
-            return {}
+            return [], ()
         _, names, ids, parts = read(data, body, () if reply is None else reply.windows)
-        topics = [self._topics.name(id) for id in ids] if ids else [name or "" for name in names]
-        return {(topics[topic], partition): tuple(rest) for topic, partition, *rest in parts}
+        return [self._topics.name(id) for id in ids] if ids else [name or "" for name in names], parts
 
     # Clients.
 
@@ -322,12 +322,12 @@ class Observer:
         group = self._group(session, request)
         if group is None:
             return
-        asked = self._positions(request, "request", request.data, body_of(request))
-        refused = set()
+        topics, asked = self._positions(request, "request", request.data, body_of(request))
+        offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
         if reply.failure is not None:
-            answered = self._positions(request, "response", reply.data, REPLY_BODY)
-            refused = {partition for partition in asked if answered.get(partition, (-1,))[0]}
-        offsets = {partition: rest[0] for partition, rest in asked.items() if partition not in refused}
+            topics, told = self._positions(request, "response", reply.data, REPLY_BODY)
+            taken = {(topics[topic], partition) for topic, partition, code, *_ in told if not code}
+            offsets = {partition: offset for partition, offset in offsets.items() if partition in taken}
         self._lags.committed(group.name, offsets)
 
     def _offsets(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:

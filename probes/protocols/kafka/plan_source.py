@@ -166,6 +166,7 @@ class _Writer:
         self.lines: list[str] = []
         self.indent = 0
         self.ahead = 0  # bytes to add to p: whole runs of fixed size cost one addition
+        self.shown = 0  # bytes of them that have to be there, and of which nothing else would tell
         self.depth = 0
         self.used: set[str] = set()  # variables that something is put into
 
@@ -174,6 +175,9 @@ class _Writer:
 
     def settle(self) -> None:
         """Bring `p` up to date."""
+        if self.shown:
+            self.emit(f"b[{self.here(self.shown - self.ahead - 1)}]")
+            self.shown = 0
         if self.ahead:
             self.emit(f"p += {self.ahead}")
             self.ahead = 0
@@ -272,8 +276,9 @@ class _Writer:
         if role is None:
             self.ahead += size
             if field.name in _SHOWN:
-                self.emit(f"b[{self.here(-1)}]")
+                self.shown = self.ahead
             return
+        self.shown = 0  # what is read now stands behind it
         self.used.add(role.variable)
         if field.type == "uuid":
             self.emit(f"v = b[{self.here()}:{self.here(16)}]")

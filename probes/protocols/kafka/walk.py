@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from probes.protocols.kafka.table import FIXED_SIZES, Field, Layout
 
-MAX_ELEMENTS = 4096
+MAX_ELEMENTS = 2048
 
 Windows = tuple[tuple[int, bytes], ...]
 
