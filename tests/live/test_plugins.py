@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from probes.background import Background
+from probes.exit_codes import Refusal
+from probes.options import CaptureOptions
+from probes.store.reader import Reader
+from probes.store.view import Is
 from tests.live.clients.process import run_client
 from tests.live.clients.resp import Client, command
 from tests.live.tool import Record, Requests
@@ -21,6 +27,7 @@ pytestmark = pytest.mark.live
 PLUGINS = Path(__file__).parents[1] / "example_plugin"
 COUNT = 1009
 BIG = 1_000_003
+PATIENCE_S = 20.0
 
 
 def watch_redis(redis: Redis, *arguments: str) -> Requests:
@@ -153,3 +160,29 @@ def test_stat_groups_by_a_plugins_protocol(redis: Redis) -> None:
         printed, _ = tool.communicate()
     (group,) = json.loads(printed)["groups"]
     assert (group["protocol"], group["operation"], group["requests"]) == ("redis", "INCR", COUNT)
+
+
+def test_the_dashboards_collector_loads_them_and_its_store_needs_them_not(redis: Redis) -> None:
+    options = CaptureOptions(plugins=(str(PLUGINS / "redis_resp.py"),), ports=(("redis", (redis.port,)),))
+    with Background(options) as background, Client(redis.port) as client:
+        assert background.protocols == ("redis", "mongodb", "kafka")
+        view = Reader(background.store)
+        client.do("SET", "user:7", "x")
+        where = (Is("protocol", "redis"), Is("target", "user:*"))
+        deadline = time.monotonic() + PATIENCE_S
+        while not len(numbers := view.matching(where).numbers):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (row,) = view.pick(numbers)
+        session = view.session(row)
+    assert session is not None
+    assert session.request is not None
+    assert (session.request.operation, session.request.attributes) == ("SET", (("arguments", 2),))
+
+
+def test_a_collector_that_does_not_trust_a_plugin_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text((PLUGINS / "redis_resp.py").read_text())
+    path.chmod(0o666)
+    with pytest.raises(Refusal, match=f"chmod go-w {path}"), Background(CaptureOptions(plugins=(str(path),))):
+        pass
