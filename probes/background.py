@@ -31,13 +31,14 @@ _ANSWER_BYTES = 4096
 
 
 class Background:
-    """Entering waits until the probes are attached: then `protocols` are captured, and `store` is its descriptor.
+    """Entering waits until the capture has begun: then `protocols` are captured, and `store` is its descriptor.
 
-    Raises Refusal where they are not to be.
+    `stdin` is what a capture from there is read from; it is closed here. Raises Refusal where it cannot begin.
     """
 
-    def __init__(self, options: CaptureOptions, command: Sequence[str] = COMMAND) -> None:
-        self._order = order(options)
+    def __init__(self, options: CaptureOptions, command: Sequence[str] = COMMAND, *, stdin: int | None = None) -> None:
+        self._order = order(options, stdin)
+        self._stdin = stdin
         self._command = command
         self._asked = False
 
@@ -54,7 +55,10 @@ class Background:
                     stderr=self._narration.fileno(),
                     env={**os.environ, **ENVIRONMENT},
                     start_new_session=True,  # what the terminal sends is not for it
+                    pass_fds=[] if self._stdin is None else [self._stdin],
                 )
+            if self._stdin is not None:  # else who writes there would never hear that nobody reads any more
+                os.close(self._stdin)
             stack.callback(self._end)
             answer, descriptors = b"", list[int]()
             with contextlib.suppress(ConnectionError):  # it has ended already, and said why

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,7 +30,7 @@ from probes.filters import (
     session_filter,
     tokenize,
 )
-from probes.options import LIVE, MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, CaptureOptions
+from probes.options import LIVE, MAX_HEAD_BYTES, MIN_HEAD_BYTES, MIN_MEMORY, STDIN, CaptureOptions
 from probes.outputs.escape import printable
 from probes.outputs.lines import Lines, ReaderGoneError, give_up_stdout
 from probes.outputs.recording.files import Rotation
@@ -396,6 +397,11 @@ COMMANDS: dict[str, Callable[[Sequence[str]], ExitCode]] = {
 def no_command(words: Sequence[str]) -> bool:
     """Whether `l7top` is called without a command: with options or a filter at most."""
     return not words or words[0].startswith("-") or is_filter(words[0])
+
+
+def reads_stdin(words: Sequence[str]) -> bool:
+    """Whether these options of the dashboard make it read a capture from standard input."""
+    return "--from=-" in words or any(pair == ("--from", STDIN) for pair in pairwise(words))
 
 
 def _dispatch(words: Sequence[str]) -> ExitCode:

@@ -28,10 +28,10 @@ ORDER_BYTES = 65536  # more than any order is long
 _MAPS_ARE_FREE_SINCE = (5, 19)  # before, bpf(2) on one's own maps needed CAP_BPF too
 
 
-def order(options: CaptureOptions) -> bytes:
-    """What to send to the process."""
+def order(options: CaptureOptions, stdin: int | None = None) -> bytes:
+    """What to send to the process. It reads a capture from the descriptor `stdin`, which it inherits."""
     fields = {**asdict(options), "pids": sorted(options.pids)}
-    return json.dumps({"parent": os.getpid(), "options": fields}).encode()
+    return json.dumps({"parent": os.getpid(), "options": fields, "stdin": stdin}).encode()
 
 
 def main() -> int:
@@ -43,6 +43,9 @@ def _run() -> ExitCode:
     told = json.loads(channel.recv(ORDER_BYTES))
     privileges.die_with(told["parent"], signal.SIGKILL)
     privileges.die_first()
+    if told["stdin"] is not None:
+        os.dup2(told["stdin"], 0)
+        os.close(told["stdin"])
     _collect(channel, _options(told["options"]))
     return ExitCode.OK
 
@@ -55,7 +58,8 @@ def _options(fields: dict[str, Any]) -> CaptureOptions:
 
 
 def _collect(channel: socket.socket, options: CaptureOptions) -> None:
-    doctor.require_live()
+    if options.is_live:
+        doctor.require_live()
     from probes.collector import Collector  # none of this is needed where the answer is a refusal
     from probes.feeding import Feeding
     from probes.governor import Level
@@ -66,13 +70,24 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
         headless.Stop() as stop,
         closing(Collector(options, feeding.ended, open_source, sparing=Level.COUNTING)) as capture,
     ):
-        # Not ranked behind others: on a host whose CPUs are all taken it would fall behind what it is there to see.
-        privileges.keep_only(_needed())
+        if options.is_live:
+            # Not ranked behind others: on a host whose CPUs are all taken it would fall behind what it is there to see.
+            privileges.keep_only(_needed())
+        else:
+            privileges.run_last()
+            privileges.keep_only()
+        while not (options.is_live or stop.asked or capture.is_over or capture.now_ns() or _gone(channel)):
+            capture.step(headless.STEP_S)  # the time of a capture begins with its first packet
         store = feeding.begin(capture)
         socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [store])
         try:
-            while not stop.asked and not _gone(channel):
+            while not (stop.asked or capture.is_over or _gone(channel)):
                 feeding.turn()
+            if capture.is_over:
+                feeding.exhaust()
+                while not (stop.asked or _gone(channel, headless.STEP_S)):
+                    pass  # somebody still looks at it
+                return
         except BaseException as error:
             feeding.end(f"{type(error).__name__}: {error}")
             raise
@@ -86,9 +101,9 @@ def _needed() -> set[int]:
     return {privileges.CAP_SYS_PTRACE, privileges.CAP_DAC_READ_SEARCH} | ({privileges.CAP_BPF} if old else set())
 
 
-def _gone(channel: socket.socket) -> bool:
-    """Whether the other end is: it never sends anything but the order."""
-    return bool(select.select([channel], [], [], 0)[0])
+def _gone(channel: socket.socket, patience_s: float = 0) -> bool:
+    """Whether the other end is, at the latest after that time: it never sends anything but the order."""
+    return bool(select.select([channel], [], [], patience_s)[0])
 
 
 if __name__ == "__main__":

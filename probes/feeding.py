@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from probes.protocols.interface import Observes, WireProtocol
 from probes.records import Connection, Session
 from probes.sessions.causes import Cause
 from probes.sources.source import Ignored, RingUse
-from probes.store.view import Facts
+from probes.store.view import Facts, ProcessFacts
 from probes.store.writer import Writer
 
 SHORT_HEAD_BYTES = 128  # SHORT_HEAD of the kernel program
@@ -49,9 +48,22 @@ class LiveCapture(Protocol):
 
     def ring(self) -> RingUse: ...
 
+    def now_ns(self) -> int: ...
+
+    def finish(self) -> None: ...
+
+    @property
+    def wall_offset_ns(self) -> int: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def damage(self) -> str: ...
+
 
 class Feeding:
-    """`ended` is the capture's `emit`; after `begin`, `turn` has to be called all the time."""
+    """`ended` is the capture's `emit`; after `begin`, `turn` has to be called all the time. Time is the capture's."""
 
     def __init__(self, options: CaptureOptions) -> None:
         self._options = options
@@ -67,7 +79,7 @@ class Feeding:
         self._next_inflight_ns = self._next_second_ns = 0
         self._facts = Facts(
             host=socket.gethostname(),
-            source=options.source,
+            source=options.source if options.is_live else options.source_name,
             collector_pid=os.getpid(),
             literals=options.literals,
             head_bytes=options.head_bytes,
@@ -75,7 +87,7 @@ class Feeding:
 
     def begin(self, capture: LiveCapture) -> int:
         """Opens the store for what `capture` captures from now on; its descriptor."""
-        now_ns = time.monotonic_ns()
+        now_ns = capture.now_ns()
         self._capture, self._writer = capture, Writer(self._options.memory, now_ns)
         self._observers = {name: p for name, p in capture.protocols.items() if isinstance(p, Observes)}
         self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=now_ns)
@@ -86,7 +98,7 @@ class Feeding:
     def turn(self) -> None:
         """Captures for one step, and brings the store up to date where that is due."""
         self._capture.step(STEP_S)
-        now_ns = time.monotonic_ns()
+        now_ns = self._capture.now_ns()
         self._take(now_ns)
         if now_ns >= self._next_inflight_ns:
             self._next_inflight_ns = now_ns + _INFLIGHT_EVERY_NS
@@ -95,9 +107,18 @@ class Feeding:
             self._next_second_ns = now_ns + _SECOND_NS
             self._tell()
 
+    def exhaust(self) -> None:
+        """The source has come to its end: brings what it was waiting for, and says so."""
+        self._capture.finish()
+        now_ns = self._capture.now_ns()
+        self._take(now_ns)
+        self._writer.inflight(self._capture.waiting(), now_ns)
+        self._tell()
+        self.end(f"it {self._capture.damage}" if self._capture.damage else "all of it was read")
+
     def end(self, why: str) -> None:
         """Says in the store that nothing more will come, and why."""
-        self._take(time.monotonic_ns())
+        self._take(self._capture.now_ns())
         self._facts = replace(self._facts, ended=why)
         self._writer.facts(self._facts)
 
@@ -141,10 +162,12 @@ class Feeding:
         ring = self._capture.ring()
         cpu_percent = self._self.cpu_percent()
         connections = self._capture.connections()
-        processes = self._processes.sample(connections, self._capture.ignored(), self._last_ns)
+        processes: tuple[ProcessFacts, ...] = ()
+        if self._options.is_live:  # else those of this host have nothing to do with it
+            processes = self._processes.sample(connections, self._capture.ignored(), self._last_ns)
         self._facts = replace(
             self._facts,
-            wall_offset_ns=time.time_ns() - time.monotonic_ns(),
+            wall_offset_ns=self._capture.wall_offset_ns,
             ledger=self._ledger(),
             degradation=level.told,
             sample_ratio=(1.0, 1.0, 1 / SAMPLED_ONE_IN, 0.0)[level],
@@ -164,7 +187,7 @@ class Feeding:
         learned = {}
         for name, observer in self._observers.items():
             try:
-                learned[name] = observer.facts(time.monotonic_ns())
+                learned[name] = observer.facts(self._capture.now_ns())
             except Exception:
                 self._unlearned += 1
         return learned

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from probes.options import LIVE
 from probes.outputs.losses import losses, plugin_troubles
 from probes.store.view import Facts, Window
 from tui.text import safe
@@ -81,7 +82,7 @@ def _middle(now: Situation) -> list[tuple[str, str]]:
             (f"FROZEN {now.clock(now.frozen_ns)}{later}", "warn cursor"),
             (f" +{_number(now.new_rows)} new", "warn"),
         ]
-    return [("LIVE ", "good"), (now.clock(now.now_ns), "loud")]
+    return [("LIVE " if now.facts.source in (LIVE, "stdin") else "READING ", "good"), (now.clock(now.now_ns), "loud")]
 
 
 def _right(now: Situation) -> list[tuple[int, Part]]:

@@ -23,8 +23,9 @@ from typing import Self
 from probes import headless, privileges
 from probes.background import COMMAND, ENVIRONMENT, Background, how
 from probes.exit_codes import ExitCode, Refusal
-from probes.options import CaptureOptions
+from probes.options import STDIN, CaptureOptions
 
+TERMINAL = "/dev/tty"
 SCREEN = (sys.executable, "-m", "tui.process")
 
 _ASKING = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
@@ -44,8 +45,10 @@ def run(
 ) -> ExitCode:
     """Shows the dashboard until it is left. Raises Refusal where the collector cannot begin, or one of them died."""
     privileges.die_first()
-    headless.narrate("attaching probes …")
-    with Screen(screen, filter_text) as shown, Background(options, collector) as capture:
+    stdin = _take_keys_from_terminal() if options.source == STDIN else None
+    first = f"the first packet of {options.source_name}"
+    headless.narrate("attaching probes …" if options.is_live else f"waiting for {first} …")
+    with Screen(screen, filter_text) as shown, Background(options, collector, stdin=stdin) as capture:
         privileges.run_last()  # only now: whoever starts this is in a hurry
         with _held_signals(), Terminal() as terminal:
             code = shown.show(capture, terminal)
@@ -55,6 +58,14 @@ def run(
     if code < 0:
         raise Refusal(f"the screen ended {how(code)}", ExitCode.INTERNAL)
     return ExitCode(code)
+
+
+def _take_keys_from_terminal() -> int:
+    """Puts the terminal where standard input was; the descriptor of that. Raises OSError."""
+    stdin, terminal = os.dup(0), os.open(TERMINAL, os.O_RDWR)
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    return stdin
 
 
 class Terminal:

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if argv is None else argv
     answered_at_once = words and words[0] in _ANSWERED_AT_ONCE
-    if answered_at_once or not cli.no_command(words) or not on_terminal():
+    if answered_at_once or not cli.no_command(words) or not on_terminal(keys_elsewhere=cli.reads_stdin(words)):
         return cli.main(words)
     from tui import launch
 
@@ -34,9 +34,19 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(_INTERRUPTED)
 
 
-def on_terminal() -> bool:
-    """Whether somebody sits at a terminal that can show a screen."""
-    return all(os.isatty(fd) for fd in (0, 1)) and os.environ.get("TERM", "dumb") != "dumb"
+def on_terminal(*, keys_elsewhere: bool = False) -> bool:
+    """Whether somebody sits at a terminal that can show a screen; its keys may come past standard input."""
+    if os.environ.get("TERM", "dumb") == "dumb" or not os.isatty(1):
+        return False
+    return _has_terminal() if keys_elsewhere else os.isatty(0)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from probes import privileges
 from probes.cli import guarded
 from probes.exit_codes import ExitCode
+from probes.options import LIVE
 
 _GRACE_S = 1.5  # to restore the terminal after the parent's death
 _MESSAGE_BYTES = 16
@@ -44,12 +45,14 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     view = Reader(descriptors[0])
-    literals = view.facts().literals
+    facts = view.facts()
+    literals = facts.literals
     return app.run(
         view,
         protocols=known_protocols(),
         literals=literals,
         filter_text=filter_text,
+        clock=time.monotonic_ns if facts.source == LIVE else view.heartbeat_ns,  # a capture has a time of its own
         recorder=Recorder(descriptors[0], literals=literals),
     )
 

@@ -40,7 +40,7 @@ HOSTS = {"IPv4": (CLIENT, SERVER), "IPv6": (CLIENT6, SERVER6)}
 
 def read(data: bytes, pieces: Iterable[int] = ()) -> list[Packet]:
     """The packets of a capture that comes in pieces of these sizes, its rest at once."""
-    container, packets = Container(), []
+    container, packets = Container(), list[Packet]()
     for size in (*pieces, len(data)):
         packets += container.receive(data[:size])
         data = data[size:]
@@ -127,7 +127,7 @@ def test_sections_interfaces_and_older_blocks() -> None:
 @given(st.lists(st.integers(0, 400), max_size=30), st.sampled_from("<>"), st.booleans())
 def test_pieces_make_no_difference(pieces: list[int], order: str, newer: bool) -> None:
     data = pcapng(two(), ("Ethernet", "Ethernet"), order=order) if newer else pcap(two(), order=order)
-    compressed, found = gzip.compress(data), []
+    compressed, found = gzip.compress(data), list[Packet]()
     assert [packet[1:] for packet in read(data, pieces)] == [packet[1:] for packet in read(data)]
     inflation, container = Inflation(), Container()
     for size in (*pieces, len(compressed)):

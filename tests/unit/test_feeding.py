@@ -39,6 +39,13 @@ class Capture(FakeCollector):
     def ignored(self) -> Collection[Ignored]:
         return []
 
+    @property
+    def wall_offset_ns(self) -> int:
+        return time.time_ns() - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
     def ring(self) -> RingUse:
         return RingUse(1 << 20, 4096, 8192)
 
