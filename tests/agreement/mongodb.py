@@ -46,6 +46,7 @@ class Truth:
     nreturned: int | None
     n: int | None = None
     acknowledged: bool = True
+    ended_us: int = 0  # since the epoch, in the log
 
 
 @dataclass
@@ -258,6 +259,7 @@ def logged(mongod: Mongod, since_us: int) -> dict[str, list[Truth]]:
                 f"{database}.{collection}" if collection else database,
                 attributes.get("errCode") if attributes.get("ok", 1) == 0 else None,
                 attributes.get("nreturned"),
+                ended_us=time_us,
             )
         )
     return truths
@@ -291,7 +293,7 @@ def with_log(records: list[Record], logs: dict[str, list[Truth]]) -> Agreement:
         its, at = by_client.get(remote, []), 0
         for truth in truths:
             ahead = range(at, min(at + _AHEAD, len(its)))
-            found = next((n for n in ahead if its[n].get("operation", "").lower() == truth.operation.lower()), None)
+            found = next((n for n in ahead if _may_be(its[n], truth)), None)
             agreement.compare(truth, None if found is None else its[found])
             at = at if found is None else found + 1
     return agreement
@@ -306,6 +308,12 @@ def programs(node_modules: str, go: bool, directory: Path) -> dict[str, tuple[st
         subprocess.check_call(["go", "build", "-o", str(directory / "client"), "."], cwd=_HERE / "mongodb_go")
         found["go"] = (str(directory / "client"),)
     return found
+
+
+def _may_be(record: Record, truth: Truth) -> bool:
+    """Whether the record is of this command, which ended within the millisecond that the log says."""
+    same = record.get("operation", "").lower() == truth.operation.lower()
+    return same and bool(record["time_us"] <= truth.ended_us + 1_000)
 
 
 def agree(
