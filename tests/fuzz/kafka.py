@@ -46,6 +46,7 @@ class Input:
 
     def __init__(self, data: bytes) -> None:
         cut, self.api_key, self.version, self.direction = data[:4]
+        self.version %= 32  # no other passes for one
         message = data[4:]
         captured = len(message) * (cut or 256) // 256
         window = ((captured + 8, message[captured + 8 :]),) if cut % 2 else ()
