@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import kafka_parsing, mongodb_parsing, screen, start, store, throughput
+from tests.benchmarks import kafka_parsing, mongodb_parsing, recording, screen, start, store, throughput
 
 BENCHMARKS = {
     "kafka": kafka_parsing.main,
     "mongodb": mongodb_parsing.main,
+    "recording": recording.main,
     "screen": screen.main,
     "start": start.main,
     "store": store.main,
