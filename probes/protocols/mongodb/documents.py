@@ -26,7 +26,7 @@ MIN_DOCUMENT_BYTES = 5  # its length and its closing zero
 MAX_FIELDS = 1024  # of a document that are looked at: no command and no answer has as many
 _DOUBLE = Struct("<d")
 
-_FIXED_BYTES = {
+FIXED_BYTES = {
     DOUBLE: 8,
     UNDEFINED: 0,
     OBJECT_ID: 12,
@@ -52,7 +52,7 @@ _PREFIXED = {
     CODE_WITH_SCOPE: (4 + 5 + 5, 0),
 }
 NUMERIC = frozenset({DOUBLE, BOOL, INT32_TYPE, INT64_TYPE, DECIMAL128})
-TYPES = frozenset(_FIXED_BYTES) | frozenset(_PREFIXED) | {REGEX}
+TYPES = frozenset(FIXED_BYTES) | frozenset(_PREFIXED) | {REGEX}
 
 
 class Element(NamedTuple):
@@ -197,7 +197,7 @@ def documents_from(data: bytes, at: int, limit: int) -> Iterator[Document]:
         at = document.end + 1
 
 
-def _walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int]]:
+def walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int]]:
     """The elements of `document` in order, as the fields of `Element`.
 
     One that was cut is the last, unless its end lies in the document's `rest`: then those after it follow. Raises
@@ -212,7 +212,7 @@ def _walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int
                 raise ProtocolError("a key without an end")
             return
         start = name_end + 1
-        size = _FIXED_BYTES.get(type)
+        size = FIXED_BYTES.get(type)
         value_end = _value_end(data, type, start, stop) if size is None else start + size
         if value_end > end or (not value_end and stop == end):
             raise ProtocolError("an element goes beyond its document")
@@ -246,7 +246,7 @@ def _value_end(data: bytes, type: int, start: int, stop: int) -> int:
 
 def elements(document: Document) -> Iterator[Element]:
     """The elements of `document` in order; see there for what was cut. Raises ProtocolError on malformed ones."""
-    return starmap(Element, _walk(document))
+    return starmap(Element, walk(document))
 
 
 def first_element(document: Document) -> Element | None:
@@ -288,7 +288,7 @@ def find_fields(document: Document, keys: Collection[bytes]) -> Fields:
     found.complete = document.stop == document.end
     found.first = None
     try:
-        for number, fields in enumerate(_walk(document)):
+        for number, fields in enumerate(walk(document)):
             if not number:
                 found.first = Element(*fields)
             key = fields[1]

@@ -19,10 +19,13 @@ from probes.protocols.mongodb.checksums import crc32c, is_intact
 from probes.protocols.mongodb.commands import Role
 from probes.protocols.mongodb.compression import COMPRESSED_BYTES, sealed
 from probes.protocols.mongodb.documents import (
+    ARRAY,
     BINARY,
     CODE,
     CODE_WITH_SCOPE,
     DB_POINTER,
+    DOCUMENT,
+    FIXED_BYTES,
     MIN_DOCUMENT_BYTES,
     NUMERIC,
     REGEX,
@@ -34,6 +37,7 @@ from probes.protocols.mongodb.documents import (
     documents_from,
     elements,
     open_document,
+    walk,
 )
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message, open_message, read_name
@@ -133,6 +137,7 @@ _BULK_REPLY: Rules = {
 _SEQUENCES: Mapping[bytes, Rules] = {b"nsInfo": {b"ns": ANY}}
 _NUMBERS = NUMERIC | {TIMESTAMP}
 _WITHOUT_CREDENTIALS = frozenset({Role.PLAIN, Role.FIND, Role.AGGREGATE, Role.GET_MORE, Role.ERRORS_ELSEWHERE})
+_ZEROS = {kind: bytes(size) for kind, size in FIXED_BYTES.items()}
 _SECTION_BYTES = 5  # a section's kind and its size, or its document's
 _MAX_DEPTH = 100
 _OLD_BINARY = 2  # a subtype whose contents begin with their length once more
@@ -192,6 +197,24 @@ def _is_broken_text(element: Element) -> bool:
     return element.type == STRING and element.data.find(0, element.start + 4, min(element.end - 1, element.stop)) >= 0
 
 
+def _overwrite(copied: bytearray, first: int, document: Document, depth: int, others: list[Element]) -> None:
+    """Overwrites the values in `copied`, which are the bytes from `first` on; of seldom types all, and tells which."""
+    if depth > _MAX_DEPTH:
+        raise ProtocolError("nested too deep")
+    for fields in walk(document):
+        kind, _, data, start, end, _ = fields
+        zeros = _ZEROS.get(kind)
+        if zeros is not None:
+            copied[start - first : end - first] = zeros
+        elif kind == STRING:
+            copied[start + 4 - first : end - 1 - first] = b"*" * (end - start - 5)
+        elif kind in (DOCUMENT, ARRAY):
+            _overwrite(copied, first, Document(data, start + 4, end - 1, end - 1), depth + 1, others)
+        else:
+            copied[start - first : end - first] = bytes(end - start)
+            others.append(Element(*fields))
+
+
 class _Masked:
     """A message's pieces as zeros, into which is copied what may stay."""
 
@@ -200,6 +223,7 @@ class _Masked:
         self._pieces = [(0, message.data), *message.windows]
         self._clean = [bytearray(len(piece)) for _, piece in self._pieces]
         self._untouched = [bytes(clean) for clean in self._clean]
+        self._clean_of = {id(piece): clean for (_, piece), clean in zip(self._pieces, self._clean, strict=True)}
 
     def of(self, message: MongoRequest | MongoReply, asked: MongoRequest | None, head: Head) -> Head:
         """The head, masked."""
@@ -320,7 +344,10 @@ class _Masked:
 
     def _documents(self, documents: Iterable[Document], rules: Rules) -> None:
         for document in documents:
-            self._document(document, rules, 0)
+            if document.whole and not rules:
+                self._hide_all(document, 0)
+            else:
+                self._document(document, rules, 0)
 
     def _document(self, document: Document, rules: Rules, depth: int) -> None:
         """Its length, its keys, its closing zero, which is there already, and of its values what `rules` let stay."""
@@ -336,7 +363,10 @@ class _Masked:
             self._copy(element.data, element.at, element.start)
             nested = document.nested(element)
             if nested is not None:
-                self._document(nested, rule if isinstance(rule, Mapping) else _NOTHING, depth + 1)
+                if nested.whole and not isinstance(rule, Mapping):
+                    self._hide_all(nested, depth + 1)
+                else:
+                    self._document(nested, rule if isinstance(rule, Mapping) else _NOTHING, depth + 1)
                 continue
             if isinstance(rule, Mapping):
                 rule = rule.get(_ITSELF)
@@ -347,11 +377,19 @@ class _Masked:
         if last is None or last.data is document.data:
             self._copy(document.data, end, document.stop)  # the beginning of a key
 
+    def _hide_all(self, document: Document, depth: int) -> None:
+        """The same for a whole document in which nothing stays, several times faster: most are such ones."""
+        first = document.start - 4
+        copied = bytearray(document.data[first : document.end + 1])
+        others: list[Element] = []
+        _overwrite(copied, first, document, depth, others)
+        self._write(document.data, first, copied)
+        for element in others:
+            self._hide(element, depth)
+
     def _end_of(self, body: Document, rules: Rules) -> None:
         """What the parsers find at the end of a body of which the elements before it do not tell where it begins."""
-        if body.rest is None or any(
-            self._clean[index] != self._untouched[index] for index in self._index(body.rest[1])
-        ):
+        if body.rest is None or any(self._clean_of[id(body.rest[1])]):
             return
         data = body.rest[1]
         for key, types in ((b"$db", {STRING}), (b"ok", NUMERIC), (b"code", NUMERIC)):
@@ -398,15 +436,11 @@ class _Masked:
         """The piece in which offset `at` of the message lies."""
         return next((piece for piece in self._pieces if piece[0] <= at < piece[0] + len(piece[1])), None)
 
-    def _index(self, data: bytes) -> Iterable[int]:
-        return (index for index, (_, piece) in enumerate(self._pieces) if piece is data)
-
     def _copy(self, data: bytes, start: int, end: int) -> None:
         self._write(data, start, data[start : max(start, end)])
 
     def _fill(self, data: bytes, start: int, end: int) -> None:
         self._write(data, start, b"*" * (end - start))
 
-    def _write(self, data: bytes, start: int, these: bytes) -> None:
-        for index in self._index(data):
-            self._clean[index][start : start + len(these)] = these
+    def _write(self, data: bytes, start: int, these: bytes | bytearray) -> None:
+        self._clean_of[id(data)][start : start + len(these)] = these
