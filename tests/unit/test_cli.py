@@ -143,6 +143,18 @@ def test_options_reach_the_collector(l7top: Run) -> None:
             "argument --side: 'left' is no side: there are server, client, both",
         ),
         (["requests", "--from", ""], ExitCode.USAGE, "argument --from: names no source"),
+        (["record"], ExitCode.USAGE, "the following arguments are required: FILE: see l7top record --help"),
+        (
+            ["record", "it", "--keep", "3"],
+            ExitCode.USAGE,
+            "--keep is for files that --rotate-size or --rotate-time begin",
+        ),
+        (
+            ["record", "it", "--rotate-size", "9"],
+            ExitCode.USAGE,
+            "argument --rotate-size: '9' is no size such as 64M or 1G",
+        ),
+        (["report", "--from", "x.pcap"], ExitCode.SOURCE, "a report is of this host, live"),
         (["stat", "protocol:http"], ExitCode.USAGE, "protocol is never 'http': it is one of mongodb, kafka"),
         (["--memory", "1"], ExitCode.USAGE, "argument --memory: '1' is no size such as 64M"),
         (["status:fine"], ExitCode.USAGE, "status is never 'fine'"),
