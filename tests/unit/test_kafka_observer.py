@@ -350,6 +350,32 @@ def test_the_lag_of_a_group(world: World) -> None:
     assert (world.group().lag, world.group().lag_whole) == (5, False)  # nobody said where that one ends
 
 
+def test_a_group_without_commits_is_as_far_as_its_members(world: World) -> None:
+    stable(world, "a")
+    fetch(world, "a", 0, {0: 90}, {0: 100})
+    assert (world.group().lag, world.group().lag_whole) == (10, True)
+    assert lags(world.facts()) == {("billing", "a", 0): (90, 10)}
+    world.say("a", "Heartbeat", 3, {"group_id": "audit", "generation_id": 1, "member_id": "a-id"}, {})
+    assert {each.lag for each in world.facts().groups} == {None}  # whose, nobody knows
+    assert lags(world.facts()) == {("", "a", 0): (90, 10)}
+
+
+def test_commits_leave_a_group_of_the_new_protocol_as_it_is(world: World) -> None:
+    world.epoch_beat("a", 0, 1)
+    commit(world, "a", {0: 80})
+    assert (world.group().kind, world.group().members) == ("consumer", 1)
+
+
+def test_who_asks_where_a_partition_ends_is_told(world: World) -> None:
+    stable(world, "a")
+    commit(world, "a", {0: 80, 1: 5})
+    asked = [{"partition_index": 0, "timestamp": -1}, {"partition_index": 1, "timestamp": -2}]
+    told = [{"partition_index": 0, "offset": 100}, {"partition_index": 1, "offset": 2}]
+    topics = {"topics": [{"name": "orders", "partitions": asked}]}
+    world.say("a", "ListOffsets", 6, topics, {"topics": [{"name": "orders", "partitions": told}]})
+    assert lags(world.facts()) == {("billing", "", 0): (80, 20), ("billing", "", 1): (5, None)}
+
+
 def test_the_trend_of_a_lag(world: World) -> None:
     stable(world, "a")
     commit(world, "a", {0: 80})

@@ -344,10 +344,10 @@ class Groups:
         return iter(self._groups.values())
 
     def of(self, name: str, kind: str, ns: int) -> Group | None:
-        """The group of that name, heard of at `ns`."""
+        """The group of that name, heard of at `ns`. `kind` is "" where it does not show; one of another kind is new."""
         name = name[:MAX_TEXT]
         group = self._groups.get(name)
-        if group is None or group.kind != kind:
+        if group is None or group.kind != (kind or group.kind):
             if group is None and len(self._groups) >= MAX_GROUPS:
                 self.over += 1
                 return None

@@ -7,6 +7,7 @@ connection once a second; heartbeats that say the same again not at all. Nothing
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from probes.protocols.kafka.batches import batches
 from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
 from probes.protocols.kafka.groups import MAX_TEXT, Group, Groups
 from probes.protocols.kafka.headers import REPLY_BODY
-from probes.protocols.kafka.lag import Client, Lags, Partition
+from probes.protocols.kafka.lag import Behind, Client, Lags, Partition
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
 from probes.protocols.kafka.plan import plan, positions
 from probes.protocols.kafka.plan_source import RequestFacts
@@ -31,6 +32,8 @@ _AT_ONCE = 512  # of them, once a second: about 10 ms
 _TOLD = {"groups": 64, "lags": 200, "producers": 100, "clients": 100}
 _ROUNDS_TOLD = 8
 _SAMPLES = 256  # batches after which older ones count half
+_NOBODY: Client = ("", "")
+_LATEST = -1  # the timestamp that asks for a partition's end
 _CONSUMER = "consumer"  # the protocol type of classic groups that read topics
 
 _Handler = Callable[[Session, KafkaRequest, KafkaReply], None]
@@ -84,6 +87,7 @@ class Observer:
             "OffsetCommit": self._commit,
             "TxnOffsetCommit": self._commit,
             "OffsetFetch": self._offsets,
+            "ListOffsets": self._ends,
         }
         self._handlers = {api_key(name): handler for name, handler in handlers.items()}
         self._kinds = {api_key(f"{kind.title()}GroupHeartbeat"): kind for kind in ("consumer", "share", "streams")}
@@ -110,10 +114,12 @@ class Observer:
         self._groups.expire(now_ns)
         self._lags.forget({group.name for group in self._groups})
         self._lags.turn(now_ns)
-        groups = sorted((self._group_facts(group) for group in self._groups), key=lambda each: -(each.lag or 0))
+        behind = self._behind()
+        groups = [self._group_facts(group, behind[group.name]) for group in self._groups]
+        groups.sort(key=lambda each: -(each.lag or 0))
         return KafkaFacts(
             tuple(groups[: _TOLD["groups"]]),
-            tuple(sorted(self._lag_facts(), key=lambda each: -(each.lag or -1))[: _TOLD["lags"]]),
+            tuple(sorted(self._lag_facts(behind), key=lambda each: -(each.lag or -1))[: _TOLD["lags"]]),
             tuple(sorted(self._producer_facts(), key=lambda each: -each.last_ns)[: _TOLD["producers"]]),
             tuple(sorted(self._client_facts(), key=lambda each: -each.throttle_ms)[: _TOLD["clients"]]),
             self._over + self._groups.over + self._lags.over,
@@ -319,7 +325,7 @@ class Observer:
                 member.raw = raw
 
     def _commit(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
-        group = self._group(session, request)
+        group = self._group(session, request, kind="")
         if group is None:
             return
         topics, asked = self._positions(request, "request", request.data, body_of(request))
@@ -347,10 +353,41 @@ class Observer:
                 }
                 self._lags.committed(name, offsets)
 
+    def _ends(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
+        """ListOffsets: who asks for the latest offset is told where a partition ends."""
+        asked, answered = read_request(request), read_reply(request, reply)
+        if asked is None or answered is None:
+            return
+        latest = {
+            (part.topic, part.partition) for part in parts_of(asked.message) if part.fields.get("timestamp") == _LATEST
+        }
+        self._lags.end(
+            {
+                (self._name(part.topic, None), part.partition): part.fields["offset"]
+                for part in parts_of(answered.message)
+                if (part.topic, part.partition) in latest and part.fields.get("offset", -1) >= 0
+            }
+        )
+
     # What is told.
 
-    def _group_facts(self, group: Group) -> GroupFacts:
-        lag, lag_whole = self._lags.of_group(group.name)
+    def _behind(self) -> dict[str, list[tuple[Behind, Client]]]:
+        """By group how far it is behind, and who reads: by its commits, else by what its members ask for."""
+        clients = {group.name: {member.client for member in group.members.values()} for group in self._groups}
+        groups_of = Counter(client for its in clients.values() for client in its)
+        behind: dict[str, list[tuple[Behind, Client]]] = {}
+        for name, its in clients.items():
+            read = {each.partition: (each, client) for client in its for each in self._lags.of_client(client)}
+            committed = self._lags.partitions_of(name)
+            if committed:
+                behind[name] = [(each, read.get(each.partition, (each, _NOBODY))[1]) for each in committed]
+            else:  # a client's name may stand for members of several groups
+                behind[name] = [each for each in read.values() if groups_of[each[1]] == 1]
+        return behind
+
+    def _group_facts(self, group: Group, behind: list[tuple[Behind, Client]]) -> GroupFacts:
+        lags = [each.lag for each, _ in behind]
+        known = [lag for lag in lags if lag is not None]
         rounds = [
             RoundFacts(each.generation, each.began_ns, each.ended_ns, each.members, each.whole, each.why)
             for each in list(group.rounds)[-_ROUNDS_TOLD:]
@@ -362,32 +399,22 @@ class Observer:
             group.generation,
             len(group.members),
             group.whole,
-            lag,
-            lag_whole,
+            sum(known) if known else None,
+            len(known) == len(lags),
             self._lags.trend(group.name),
             group.total,
             tuple(rounds),
         )
 
-    def _lag_facts(self) -> list[LagFacts]:
+    def _lag_facts(self, behind: dict[str, list[tuple[Behind, Client]]]) -> list[LagFacts]:
         told: list[LagFacts] = []
-        in_groups: set[Client] = set()
-        for group in self._groups:
-            clients = {member.client for member in group.members.values()}
-            readers = {each.partition: client for client in clients for each in self._lags.of_client(client)}
-            trend = self._lags.trend(group.name)
-            behind = self._lags.partitions_of(group.name)
-            if behind:
-                in_groups |= clients
-            for each in behind:
-                reader = readers.get(each.partition, ("", ""))
-                told.append(LagFacts(group.name, *reader, *each.partition, each.offset, each.end, each.lag, trend))
+        for name, its in behind.items():
+            trend = self._lags.trend(name)
+            told += [_lag(name, client, each, trend) for each, client in its]
+        in_groups = {client for its in behind.values() for _, client in its}
         for client in self._lags.clients():
             if client not in in_groups:
-                told += [
-                    LagFacts("", *client, *each.partition, each.offset, each.end, each.lag, None)
-                    for each in self._lags.of_client(client)
-                ]
+                told += [_lag("", client, each, None) for each in self._lags.of_client(client)]
         return told
 
     def _producer_facts(self) -> list[ProducerFacts]:
@@ -415,6 +442,10 @@ class Observer:
 
 def _client(session: Session, request: KafkaRequest) -> Client:
     return (request.client_id or "")[:MAX_TEXT], session.client_address.host
+
+
+def _lag(group: str, client: Client, behind: Behind, trend: float | None) -> LagFacts:
+    return LagFacts(group, *client, *behind.partition, behind.offset, behind.end, behind.lag, trend)
 
 
 def _is_broker(client_id: str) -> bool:
