@@ -21,6 +21,7 @@ LIMIT_S = 0.05  # of one call
 MOST_OVERTIMES = 3
 _LATE_S = 0.005  # an alarm that comes so late tells of a busy host, not of a plugin
 _MOST_EXCUSES = 20
+_SHORTEST_S = 0.001  # an alarm in no time at all would be none
 
 Answer = TypeVar("Answer")
 
@@ -34,38 +35,50 @@ class Overtime(BaseException):
 
 
 class TimeLimit:
-    """Interrupts calls that take longer than `seconds`, in the main thread only. SIGALRM is its own."""
+    """Interrupts calls that take longer than `seconds`, in the main thread only. SIGALRM is its own.
+
+    The alarm is not set and cleared for each call, which would cost more than most calls: it stays set from one to the
+    next, and when it comes looks how long the current one has taken.
+    """
 
     def __init__(self, seconds: float = LIMIT_S) -> None:
         self._seconds = seconds
-        self._runs = False
-        self._due = 0.0
+        self._is_set = self._runs = False
+        self._began = 0.0
         self._excuses = 0
         signal.signal(signal.SIGALRM, self._ring)
 
     def run(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
         """What `call` returns. Raises Overtime."""
-        self._due = time.monotonic() + self._seconds
+        self._began = time.monotonic()
         self._excuses = 0
         self._runs = True
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        if not self._is_set:
+            self._set(self._seconds)
         try:
             return call(*arguments)
         finally:
             self._runs = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _set(self, seconds: float) -> None:
+        self._is_set = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
+        self._is_set = False
         if not self._runs:
             return
         now = time.monotonic()
-        if now - self._due > _LATE_S and self._excuses < _MOST_EXCUSES:
+        left = self._began + self._seconds - now
+        if left > 0:
+            self._set(max(left, _SHORTEST_S))
+        elif left < -_LATE_S and self._excuses < _MOST_EXCUSES:
             self._excuses += 1
-            self._due = now + self._seconds
-            signal.setitimer(signal.ITIMER_REAL, self._seconds)
-            return
-        self._runs = False
-        raise Overtime
+            self._began = now
+            self._set(self._seconds)
+        else:
+            self._runs = False
+            raise Overtime
 
 
 class Guard(WireProtocol):
