@@ -7,6 +7,7 @@ Whatever happens, a run ends with a number of `ExitCode` and at most one sentenc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -441,6 +442,14 @@ def guarded(run: Callable[[], ExitCode]) -> int:
         sentence = f"internal error: {type(error).__name__}: {error} (L7TOP_DEBUG=1 shows where)"
         headless.narrate(printable(" ".join(sentence.split()), 400))
         return ExitCode.INTERNAL
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: to take down all that it has imported takes longer than all else at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

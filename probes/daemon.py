@@ -13,13 +13,12 @@ import re
 import select
 import signal
 import socket
-import sys
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
 from probes import doctor, headless, privileges
-from probes.cli import guarded
+from probes.cli import guarded, leave
 from probes.exit_codes import ExitCode
 from probes.options import CaptureOptions
 from probes.records import Side
@@ -107,4 +106,4 @@ def _gone(channel: socket.socket, patience_s: float = 0) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

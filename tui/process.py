@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from probes import privileges
-from probes.cli import guarded
+from probes.cli import guarded, leave
 from probes.exit_codes import ExitCode
 from probes.options import LIVE
 
@@ -87,4 +87,4 @@ def _outlive_briefly(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
