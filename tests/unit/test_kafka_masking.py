@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import Kafka, table
 from probes.protocols.kafka.masking import _is_name
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
@@ -47,6 +51,7 @@ def shown(kafka: Kafka, request: KafkaRequest, reply: KafkaReply | None) -> dict
     return {**kafka.record(session(request, reply), literals=False), "error": ""}
 
 
+@cache
 def pairs() -> list[tuple[Golden, Golden]]:
     """Apache Kafka's own messages, each request with a reply of its version."""
     of_version = groupby(
@@ -212,3 +217,33 @@ def test_credentials_are_never_recorded(literals: bool) -> None:
 
     assert SECRET[:4] not in b"".join(each.data + each.tail for each in kept)
     assert [each.total for each in kept[:3]] == [len(message), len(handshake), len(token)]
+
+
+@given(
+    pair=st.sampled_from(range(len(pairs()))),
+    changes=st.lists(st.tuples(st.integers(4, 4000), st.integers(0, 255)), max_size=6),
+    size=st.none() | st.integers(12, 400),
+)
+def test_whatever_is_broken_in_a_message_nothing_is_raised(
+    pair: int, changes: list[tuple[int, int]], size: int | None
+) -> None:
+    kafka = Kafka()
+    memory = kafka.memory(CONNECTION)
+    heads = []
+    for each in pairs()[pair]:
+        message = bytearray(each.message)
+        for at, byte in changes:
+            message[4 + at % (len(message) - 4)] = byte
+        heads.append(head(bytes(message), size))
+    try:
+        request = kafka.request(heads[0], memory)
+        reply = kafka.reply(heads[1], request, memory)
+    except ProtocolError:
+        return
+    for literals in (False, True):
+        kept = (
+            kafka.recordable(heads[0], request, None, literals=literals),
+            kafka.recordable(heads[1], reply, request, literals=literals),
+        )
+        assert [each.total for each in kept] == [each.total for each in heads]
+        assert all(len(each.data) <= len(given.data) for each, given in zip(kept, heads, strict=True))
