@@ -1,10 +1,11 @@
 """`sudo python -m tests.agreement.kafka`: what l7top says of Kafka's requests, beside the broker's own request log.
 
-Clients of three kinds (kafka-python, librdkafka, Apache Kafka's own) produce, consume in groups of both protocols,
-write in transactions, administer, and do what is refused. The broker logs each request and response, whole, as JSON
-(`kafka.request.logger`). Beside each stands the record of the same connection and correlation id: its header, group,
-generation, acks, error, each partition's error code, offset and high watermark; and, decoded with `--literals`, every
-field of both messages. Each difference counts, unless the record is marked truncated and lacks the fact.
+Clients of three kinds (kafka-python, librdkafka, Apache Kafka's own; kafkajs where it is there) produce, consume in
+groups of both protocols, write in transactions, administer, and do what is refused. The broker logs each request and
+response, whole, as JSON (`kafka.request.logger`). Beside each stands the record of the same connection and correlation
+id: its header, group, generation, acks, error, each partition's error code, offset and high watermark; and, decoded
+with `--literals`, every field of both messages. Each difference counts, unless the record is marked truncated and lacks
+the fact.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import re
 import subprocess
 import time
@@ -19,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -34,6 +37,7 @@ Fields = dict[str, Any]
 PRODUCERS = ("kafka_produce_python", "kafka_produce_librdkafka", "JavaProduce")
 CONSUMERS = ("kafka_consume_python", "kafka_consume_librdkafka")
 JAVA_PROTOCOLS = ("classic", "consumer")  # of groups
+NODE_PROGRAM = Path(__file__).parent / "kafka_node.mjs"
 _TIMEOUT_S = 60.0
 _SETTLE_S = 2.0
 _SHOWN = 10  # differences of one kind
@@ -224,8 +228,10 @@ def compare_fields(agreement: Agreement, truth: Any, seen: Any, where: str, *, t
 # The clients.
 
 
-def clients(broker: ApacheKafka, count: int) -> None:
+def clients(broker: ApacheKafka, count: int, node_modules: str) -> None:
     """Some of everything, `count` messages a client."""
+    if node_modules:
+        node_client(broker, "orders", count, node_modules)
     for number, program in enumerate(PRODUCERS):
         run_client(program, port=broker.port, topic="orders", count=count, acks=("all", "1", "0")[number % 3])
         run_client(program, port=broker.port, topic="orders", count=count // 4 or 1, bytes=9_000)
@@ -248,6 +254,11 @@ def java_consumer(broker: ApacheKafka, topic: str, group: str, count: int, proto
     }
     command += [*(word for option in options.items() for word in option), "--from-beginning"]
     subprocess.run(command, check=True, capture_output=True, timeout=3 * _TIMEOUT_S)
+
+
+def node_client(broker: ApacheKafka, topic: str, count: int, modules: str) -> None:
+    command = ["node", str(NODE_PROGRAM), broker.bootstrap, topic, str(count)]
+    subprocess.run(command, check=True, timeout=10 * _TIMEOUT_S, env={**os.environ, "NODE_MODULES": modules})
 
 
 def transactions(broker: ApacheKafka, count: int) -> None:
@@ -296,7 +307,7 @@ def refused(broker: ApacheKafka, count: int) -> None:
     admin.close()
 
 
-def agree(count: int, head_bytes: int) -> Agreement:
+def agree(count: int, head_bytes: int, node_modules: str = "") -> Agreement:
     """Runs it all."""
     agreement = Agreement()
     with ApacheKafka(request_log=True) as broker:
@@ -304,7 +315,7 @@ def agree(count: int, head_bytes: int) -> Agreement:
         broker.create_topic("audit")
         with Requests("protocol:kafka", f"--head-bytes={head_bytes}", f"--pid={broker.pid}", "--literals") as tool:
             before = lines_of(broker)
-            clients(broker, count)
+            clients(broker, count, node_modules)
             time.sleep(_SETTLE_S)
             entries = list(logged(broker, before))
             records = tool.stop()
@@ -322,8 +333,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.agreement.kafka", description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="messages of each client; default %(default)s")
     parser.add_argument("--head-bytes", type=int, default=16_384, help="default %(default)s")
+    parser.add_argument("--node-modules", default="", help="a directory with kafkajs in its node_modules")
     options = parser.parse_args()
-    agreement = agree(options.count, options.head_bytes)
+    agreement = agree(options.count, options.head_bytes, options.node_modules)
     print(agreement.table())
     return 0 if agreement.agrees else 1
 

@@ -9,13 +9,14 @@ The full walk in `walk.py` is the measure of these functions, and more than ten 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from struct import Struct, error
 from typing import Any
 
 from probes.protocols.kafka import table
-from probes.protocols.kafka.plan_source import source_of
+from probes.protocols.kafka.plan_source import FORM, source_of
 from probes.protocols.kafka.table import Direction
 from probes.protocols.kafka.walk import Windows
 
@@ -41,6 +42,8 @@ def _compiled(api_key: int, version: int, direction: Direction, *, positions: bo
         return None
     source = source_of(layout, api.header_tags(version, direction), api_key, direction, positions=positions)
     names: dict[str, Any] = {**_UNPACKERS, "error": error, "uvarint": _uvarint, "tags": _tags, "beyond": _beyond}
+    for form in set(re.findall(rf"\b{FORM}(\w+)", source)):
+        names[FORM + form] = Struct(f">{form}").unpack_from
     exec(source, names)  # noqa: S102 - the source is made of the table's facts only
     compiled: Plan = names["read"]
     return compiled
@@ -85,5 +88,4 @@ _UNPACKERS = {
     "int8": Struct(">b").unpack_from,
     "int16": Struct(">h").unpack_from,
     "int32": Struct(">i").unpack_from,
-    "int64": Struct(">q").unpack_from,
 }

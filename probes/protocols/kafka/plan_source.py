@@ -384,15 +384,32 @@ class _Writer:
         self.emit("if n: p = tags(b, p, n)")
 
 
+FORM = "form_"
+"""Begins the name of what unpacks the struct format (big-endian) that the name ends with."""
+_CODES = {"int16": "h", "int32": "i", "int64": "q"}
+
+
 class _PositionsWriter(_Writer):
     """Writes a function that gives Positions. In it: `q0`, `q1`, … what is asked of the partition."""
 
     def __init__(self, api_key: int, direction: Direction) -> None:
         super().__init__(api_key, direction)
         self.layout: Layout | None = None
+        # What one call takes: a run of fixed size from byte `start` on, laid out like `form`.
+        self.taken: list[str] = []
+        self.start, self.form = 0, ""
 
     def answer(self, variables: list[str]) -> list[str]:
         return [name if name in variables else "()" for name in Positions._fields[1:]]
+
+    def take(self) -> None:
+        self.emit(f"{', '.join(self.taken)}, = {FORM}{self.form}(b, {self.here(self.start - self.ahead)})")
+        self.taken = []
+
+    def settle(self) -> None:
+        if self.taken:
+            self.take()
+        super().settle()
 
     def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
         return _topic_role(field, path)
@@ -413,11 +430,17 @@ class _PositionsWriter(_Writer):
         asked = {place: f"q{place}" for each in self.fields() if (place := _place(each, self.direction)) is not None}
         place = _place(field, self.direction)
         if place is None or 0 not in asked:
+            if self.taken:
+                self.form += f"{size}x"
             super().fixed(field, size, role)
             return
-        self.emit(f"q{place}, = {field.type}(b, {self.here()})")
+        if not self.taken:
+            self.start, self.form = self.ahead, ""
+        self.taken.append(f"q{place}")
+        self.form += _CODES[field.type]
         self.ahead += size
         if place == list(asked)[-1]:
+            self.take()
             self.used.add("parts")
             topics = "ids" if "ids" in self.used else "names"
             values = [asked.get(each, "-1") for each in range(len(POSITIONS[self.direction]))]

@@ -22,6 +22,7 @@ from probes.records import Session
 _TOPIC_NAMES = ("topic", "topic_name", "name")
 _INDEXES = ("partition", "partition_index", "index")
 _OFFSETS = ("fetch_offset", "base_offset", "committed_offset", "offset")
+MAX_SEARCHED = 8  # partitions whose records are read in search of a trace context
 _NOT_ASKED_FOR = "forgotten_topics_data"
 _GENERATIONS = ("generation_id", "member_epoch", "generation_id_or_member_epoch")
 _NO_TOPIC_ID = uuid_text(bytes(16))
@@ -137,6 +138,7 @@ class _Partitions:
     def __init__(self, topics: Topics, asked: Walk | None, request: KafkaRequest) -> None:
         self.entries: dict[tuple[str | None, int], dict[str, Any]] = {}
         self.trace: Trace | None = None  # the first one
+        self._searched = 0
         self._topics = topics
         ids = [part.topic_id for part in parts_of(asked.message)] if asked is not None else []
         unique = list(request.topic_ids or dict.fromkeys(filter(None, ids)))
@@ -157,10 +159,15 @@ class _Partitions:
                 for start, data in pieces:
                     if start <= blob.start < start + len(data):
                         facts.update(_batch_facts(batches(data, blob.start - start, blob.length), answers=answers))
-                        self.trace = self.trace or trace(data, blob.start - start, blob.length)
+                        self._look_for_trace(data, blob.start - start, blob.length)
             for key, value in facts.items():
                 if value is not None:
                     entry.setdefault(key, value)
+
+    def _look_for_trace(self, data: bytes, start: int, length: int) -> None:
+        if self.trace is None and self._searched < MAX_SEARCHED:
+            self._searched += 1
+            self.trace = trace(data, start, length)
 
     def finished(self) -> list[dict[str, Any]]:
         """The entries as the record has them."""
