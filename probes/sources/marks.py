@@ -45,12 +45,14 @@ class InterfaceMark(NamedTuple):
 class ConnectionMark(NamedTuple):
     """The protocol and the ends of a connection: `near` is the interface's process.
 
-    Where they are no addresses of TCP, those in the packets are invented.
+    Where they are no addresses of TCP, those in the packets are invented. `inodes` are a unix socket's own and its
+    peer's, 0 where they are not known.
     """
 
     protocol: str
     near: Address
     far: Address
+    inodes: tuple[int, int] = (0, 0)
 
     def text(self) -> str:
         return _SIGN + json.dumps({"connection": self._asdict()})
@@ -61,7 +63,12 @@ class ConnectionMark(NamedTuple):
         if told is None or not isinstance(told.get("protocol"), str):
             return None
         near, far = _address(told.get("near")), _address(told.get("far"))
-        return None if near is None or far is None else cls(told["protocol"], near, far)
+        if near is None or far is None:
+            return None
+        match told.get("inodes"):
+            case [int(own), int(peer)]:
+                return cls(told["protocol"], near, far, (own, peer))
+        return cls(told["protocol"], near, far)
 
 
 def _read(text: str, what: str) -> dict[str, Any] | None:

@@ -55,7 +55,16 @@ class Host:
     def connection(self, number: int, *, server: bool, client_port: int = CLIENT.port) -> Connection:
         client = CLIENT._replace(port=client_port)
         ends = (SERVER, client) if server else (client, SERVER)
-        connection = Connection(number, MONGOD if server else BILLING, *ends, NAMESPACE)
+        return self._opened(Connection(number, MONGOD if server else BILLING, *ends, NAMESPACE))
+
+    def unix_socket(self, number: int, *, server: bool) -> Connection:
+        """One end of a socket; the other end's number is one more or less."""
+        path, nowhere = Address("/run/mongodb.sock", 0), Address("", 0)
+        process, ends = (MONGOD, (path, nowhere)) if server else (BILLING, (nowhere, path))
+        inodes = (70, 71) if server else (71, 70)
+        return self._opened(Connection(number, process, *ends, NAMESPACE, inodes=inodes))
+
+    def _opened(self, connection: Connection) -> Connection:
         self.sink.opened(connection)
         return connection
 
@@ -338,3 +347,26 @@ def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         host.pass_by([(connection, head(b"\0\0\0\x09anything", 0, number * MS, outbound=False))])
 
     assert len(host.tap._messages) == 20
+
+
+def test_both_ends_of_a_unix_socket_replay_to_the_same_sessions(tmp_path: Path) -> None:
+    host = Host(tmp_path / "it.pcapng")
+    server, client = host.unix_socket(1, server=True), host.unix_socket(2, server=False)
+    for number in range(3):
+        ns, asked, replied = (
+            (1_000 + number) * MS,
+            command(FIND, id=number),
+            answer(found(2), id=90 + number, to=number),
+        )
+        host.pass_by(
+            [
+                (client, head(asked, number, ns, outbound=True)),
+                (server, head(asked, number, ns + 1, outbound=False)),
+                (server, head(replied, number, ns + 2, outbound=True)),
+                (client, head(replied, number, ns + 3, outbound=False)),
+            ]
+        )
+
+    live = assert_replays(host)
+
+    assert [(record["seen_from"], record["server"]) for record in live] == [("both", "/run/mongodb.sock")] * 3

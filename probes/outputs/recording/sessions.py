@@ -7,6 +7,7 @@ read again), replies to nothing, and whatever was evicted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from probes.outputs.recording.tap import recordable
 from probes.outputs.recording.writer import Recording
@@ -34,9 +35,13 @@ class SessionRecorder:
 
 def _views(session: Session) -> Iterator[tuple[Connection, Times, bool]]:
     """Each end's connection, the times as it saw them, and whether it asks."""
-    if session.client is not None and session.client_times is not None:
-        yield session.client, session.client_times, True
-    yield session.connection, session.times, session.seen_from is Side.CLIENT
+    connection, client = session.connection, session.client
+    if client is not None and session.client_times is not None:
+        if not (connection.near.port and connection.far.port):  # a unix socket, of which the ids tell who is whose peer
+            connection = replace(connection, inodes=(connection.id, client.id))
+            client = replace(client, inodes=connection.inodes[::-1])
+        yield client, session.client_times, True
+    yield connection, session.times, session.seen_from is Side.CLIENT
 
 
 def _heads(session: Session, times: Times, asks: bool) -> Iterator[tuple[Head, Request | Reply]]:

@@ -108,4 +108,4 @@ class Recording:
         if connection.id in self._marked:
             return ""
         self._marked.add(connection.id)
-        return ConnectionMark(connection.protocol, connection.near, connection.far).text()
+        return ConnectionMark(connection.protocol, connection.near, connection.far, connection.inodes).text()

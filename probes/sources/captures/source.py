@@ -117,6 +117,8 @@ class CaptureSource:
             near_end, far_end = ends if told.mark is None else (told.mark.near, told.mark.far)
             self._last_id += 1
             connection = Connection(self._last_id, mark.process, near_end, far_end, mark.namespace)
+            if told.mark is not None:
+                connection.inodes = told.mark.inodes
             conversation = self._conversation(connection, is_young=True, is_recorded=True)
             self._reassembly.begin(near, conversation, ns)
         self._reassembly.take(segment._replace(flow=flow), ns)
