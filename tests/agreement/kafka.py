@@ -40,6 +40,7 @@ JAVA_PROTOCOLS = ("classic", "consumer")  # of groups
 NODE_PROGRAM = Path(__file__).parent / "kafka_node.mjs"
 _TIMEOUT_S = 60.0
 _SETTLE_S = 2.0
+_MOST_ODDS = 200  # transactions, and rounds of what is refused: those are slow
 _SHOWN = 10  # differences of one kind
 _INDEXES = ("partition_index", "partition", "index")
 _OFFSETS = ("base_offset", "fetch_offset", "committed_offset", "offset")
@@ -239,8 +240,8 @@ def clients(broker: ApacheKafka, count: int, node_modules: str) -> None:
         run_client(program, port=broker.port, topic="orders", count=count, group=program)
     for protocol in JAVA_PROTOCOLS:
         java_consumer(broker, "orders", f"java-{protocol}", count, protocol)
-    transactions(broker, count // 10 or 1)
-    refused(broker, count // 10 or 1)
+    transactions(broker, min(count // 10 + 1, _MOST_ODDS))
+    refused(broker, min(count // 10 + 1, _MOST_ODDS))
 
 
 def java_consumer(broker: ApacheKafka, topic: str, group: str, count: int, protocol: str) -> None:

@@ -13,7 +13,7 @@ from kafka.record import MemoryRecordsBuilder
 from probes.protocols.interface import ProtocolError
 from probes.protocols.kafka import Kafka
 from probes.protocols.kafka.messages import Memory
-from probes.protocols.kafka.walk import uuid_text
+from probes.protocols.kafka.walk import MAX_ELEMENTS, uuid_text
 from tests.unit.kafka_messages import (
     Fields,
     Golden,
@@ -262,6 +262,13 @@ def test_a_body_that_contradicts_its_layout() -> None:
     kafka = Kafka()
     broken = kafka.request(head(framed(request_header(3, 1) + b"\x7f\xff\xff\xff\0\1t")), Memory())
     assert kafka.record(session(broken, None), literals=False)["body"] == "malformed"
+
+
+def test_a_body_with_too_much_in_it() -> None:
+    topics = [{"name": "t", "partition_indexes": list(range(3_000))}]
+    record = exchange(9, 5, {"group_id": "g", "topics": topics}, {}).record
+    assert record["body"] == "decoded in part"
+    assert (record["partitions_total"], len(record["partitions"])) == (3_000, MAX_ELEMENTS - 1)
 
 
 def test_error_texts_hide_literals() -> None:

@@ -65,8 +65,12 @@ def record(session: Session, topics: Topics, *, literals: bool) -> dict[str, Any
     result.update(_told(asked, answered))
     if asked is None:
         result["body"] = "not decoded"
-    elif Ending.MALFORMED in (asked.ending, answered.ending if answered is not None else None):
-        result["body"] = "malformed"
+    else:
+        endings = {asked.ending, answered.ending if answered is not None else Ending.WHOLE}
+        if Ending.MALFORMED in endings:
+            result["body"] = "malformed"
+        elif Ending.FULL in endings:
+            result["body"] = "decoded in part"
 
     partitions = _Partitions(topics, asked, request)
     if asked is not None:
