@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import ipaddress
 import mmap
+import os
 import socket
 import time
 from collections import Counter
@@ -274,7 +275,8 @@ class LiveSource:
         found = self._processes.get(pid)
         if found is None:
             found = self._processes[pid] = sockets.process(pid)
-            self._namespaces[pid] = sockets.namespace(pid)
+            # What is gone by now was most likely where this process is: else its two ends would not find each other.
+            self._namespaces[pid] = sockets.namespace(pid) or sockets.namespace(os.getpid())
         return found
 
     @staticmethod

@@ -186,3 +186,11 @@ def test_a_collector_that_does_not_trust_a_plugin_says_so(tmp_path: Path) -> Non
     path.chmod(0o666)
     with pytest.raises(Refusal, match=f"chmod go-w {path}"), Background(CaptureOptions(plugins=(str(path),))):
         pass
+
+
+def test_clients_that_are_gone_at_once_are_told_once(redis: Redis) -> None:
+    with watch_redis(redis, "--protocols", "redis") as tool:
+        for _ in range(7):
+            subprocess.run(["redis-cli", "-p", str(redis.port), "GET", "k"], capture_output=True, check=True)
+        records = of_port(tool.stop(), redis.port)
+    assert [(r["operation"], r["status"], r["seen_from"]) for r in records] == [("GET", "ok", "both")] * 7
