@@ -121,7 +121,9 @@ def _require(path: Path, found: os.stat_result, trusted: Collection[int], forbid
     if found.st_uid not in trusted:
         raise _refusal(f"plugins are loaded only from what root or you own, and {path} is another's")
     if found.st_mode & forbidden:
-        raise _refusal(f"plugins are loaded only from where nobody else can write: chmod go-w {path}")
+        # Such a directory, as /tmp is, is everybody's on purpose.
+        mend = f"move it away from {path}" if found.st_mode & stat.S_ISVTX else f"chmod go-w {path}"
+        raise _refusal(f"plugins are loaded only from where nobody else can write: {mend}")
 
 
 def _refusal(sentence: str) -> Refusal:
