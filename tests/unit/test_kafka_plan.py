@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from probes.protocols.kafka.plan import plan, positions
 from probes.protocols.kafka.plan_source import POSITIONS, Positions, ReplyFacts, RequestFacts
 from probes.protocols.kafka.table import Direction, Field, Layout
 from probes.protocols.kafka.walk import uuid_bytes, uuid_text
+from tests.effort import lines_run
 from tests.unit.kafka_messages import Fields, Golden, dicts, encoded, golden
 
 APIS = sorted(table.apis())
@@ -200,9 +201,7 @@ def test_of_resources_only_topics_are_targets() -> None:
 def test_any_bytes_are_answered_without_an_error(kind: tuple[int, int, Direction], data: bytes, window: bytes) -> None:
     compiled = plan(*kind)
     assert compiled is not None
-    began = time.process_time()
     compiled(data, 0, ((len(data) + 5, window),))
-    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("filling", [b"\0", b"\1", b"\2", b"\x7f", b"\x80", b"\xff"])
@@ -211,6 +210,4 @@ def test_hostile_counts_end_with_the_bytes(filling: bytes) -> None:
     for each in golden():
         compiled = plan(*each[:3])
         assert compiled is not None
-        began = time.process_time()
-        compiled(data, 0, ())
-        assert time.process_time() - began < 5, each[:3]
+        assert lines_run(partial(compiled, data, 0, ())) < 2 * len(data), each[:3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from probes.protocols.kafka import table
 from probes.protocols.kafka.walk import MAX_ELEMENTS, Blob, Ending, uuid_bytes, uuid_text, walk
+from tests.effort import lines_run
 from tests.unit.kafka_messages import Golden, encoded, golden, plain, uvarint
 
 
@@ -171,9 +171,8 @@ def test_a_tag_longer_than_the_message_is_malformed() -> None:
 
 def test_at_most_so_many_elements_are_made_and_soon() -> None:
     body = encoded(3, 1, "request", {"topics": [{"name": ""}] * (MAX_ELEMENTS + 10)})
-    began = time.process_time()
     read = walk(layout(3, 1, "request"), body, 0, len(body))
-    assert time.process_time() - began < 5
+    assert lines_run(lambda: walk(layout(3, 1, "request"), body, 0, len(body))) < 60 * MAX_ELEMENTS
     assert read.ending is Ending.FULL
     assert len(read.message["topics"]) == MAX_ELEMENTS
 
@@ -218,6 +217,4 @@ def test_mutated_messages_are_read_without_an_error(message: Golden, data: st.Da
     for _ in range(data.draw(st.integers(0, 4))):
         if body:
             body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    began = time.process_time()
     walk(message.layout, bytes(body), 0, len(body))
-    assert time.process_time() - began < 20
