@@ -61,6 +61,7 @@ def watching(broker: ApacheKafka) -> Iterator[Watch]:
     watch = Watch(broker)
     try:
         yield watch
+        assert "unlearned" not in watch.reader.facts().ledger
     finally:
         watch.collector.close()
 

@@ -240,8 +240,12 @@ def test_groups_of_the_new_protocol(world: World) -> None:
     assert (group.kind, group.state, group.generation, group.members_whole) == ("consumer", "Stable", 1, True)
     world.epoch_beat("b", 0, 2, subscribed_topic_names=["orders"])
     assert world.group().state == "Reconciling"
+    world.wait(3)
     world.epoch_beat("a", 1, 2)
     assert (world.group().state, world.group().members) == ("Stable", 2)
+    world.wait(5)
+    world.epoch_beat("a", 2, 2, rebalance_timeout_ms=7)
+    assert world.group().rounds[-1].ended_ns - world.group().rounds[-1].began_ns == 3 * SECOND
     world.epoch_beat("b", 2, 3, subscribed_topic_names=["orders", "audit"])
     world.epoch_beat("a", 2, 3)
     world.epoch_beat("a", -1, -1)

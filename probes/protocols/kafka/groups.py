@@ -278,11 +278,12 @@ class Group:
             else:
                 self._open(epoch, ns)
         behind = any(each.epoch != self.generation for each in self.members.values())
-        self.state = State.RECONCILING if behind else State.STABLE
+        settled, self.state = self.state is State.STABLE, State.RECONCILING if behind else State.STABLE
         if self.rounds and self.rounds[-1].generation == epoch:
             this = self.rounds[-1]
-            this.ended_ns = max(this.ended_ns, ns)
             this.members, this.whole = len(self.members), self.whole
+            if not settled:
+                this.ended_ns = max(this.ended_ns, ns)
         return member
 
     # Rounds.
