@@ -326,7 +326,7 @@ def _learned(now_ns: int) -> KafkaFacts:
         ),
         (
             LagFacts("billing", "billing-2", "10.0.3.9", "orders", 0, 81_200, 93_600, 12_400, 181.2),
-            LagFacts("billing", "billing-1", "10.0.3.9", "orders", 1, 70_000, 70_030, 30, 181.2),
+            LagFacts("billing", "billing-1", "10.0.3.9", "orders", 1, 70_000, 70_030, 30, -2.4),
             LagFacts("", "replayer", "10.0.3.17", "orders", 2, 5, None, None, None),
         ),
         (

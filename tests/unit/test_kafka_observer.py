@@ -389,6 +389,18 @@ def test_the_trend_of_a_lag(world: World) -> None:
         world.facts()
         world.wait(1)
     assert world.group().trend == pytest.approx(7, rel=0.1)
+    (part,) = world.facts().lags
+    assert part.trend == pytest.approx(7, rel=0.1)
+
+
+def test_the_trend_of_a_client_that_catches_up(world: World) -> None:
+    for second in range(20):
+        fetch(world, "a", -1, {0: 80 + 3 * second}, {0: 1_000})
+        world.facts()
+        world.wait(1)
+    (part,) = world.facts().lags
+    assert part.group == ""
+    assert part.trend == pytest.approx(-3, rel=0.1)
 
 
 def test_what_a_group_finds_committed(world: World) -> None:

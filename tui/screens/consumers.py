@@ -63,9 +63,10 @@ LAGS = Lower(
         Column("partition", "part.", 5, right=True, sortable=False),
         Column("group", "group", 10, flexible=True, most=32, sortable=False),
         Column("client", "client id", 12, flexible=True, most=32, sortable=False),
-        Column("offset", "read to", 12, right=True, sortable=False),
-        Column("end", "end", 12, right=True, sortable=False),
+        Column("offset", "read to", 11, right=True, sortable=False),
+        Column("end", "end", 11, right=True, sortable=False),
         Column("lag", "lag", 7, right=True, sortable=False),
+        Column("trend", "trend /s", 8, right=True, sortable=False),
         Column("host", "address", 15, priority=1, sortable=False),
     ),
     "no consumer was seen",
@@ -197,6 +198,7 @@ def _lag_cells(each: LagFacts) -> tuple[AnyCell, ...]:
         str(each.offset),
         _unknown() if each.end is None else str(each.end),
         lag_cell(each.lag, whole=True),
+        trend_cell(each.trend),
         each.host or _unknown(),
     )
 

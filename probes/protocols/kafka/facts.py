@@ -47,7 +47,7 @@ class LagFacts(NamedTuple):
     offset: int  # committed by the group, else asked for by the client
     end: int | None
     lag: int | None
-    trend: float | None  # of the whole group
+    trend: float | None  # records per second
 
 
 class ClientFacts(NamedTuple):

@@ -7,7 +7,6 @@ a partition of which no end was seen has none.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -16,7 +15,7 @@ MAX_PARTITIONS = 16_384  # in each table
 MAX_READERS, MAX_COMMITTERS = 1_024, 256
 _ABSENT_NS = 30_000_000_000  # a partition that a client no longer asks for: it may only be pausing it
 _GONE_NS = 60_000_000_000  # a client that asks for nothing
-_TREND_S, _TREND_FROM_S = 60, 5  # over how long, and from when on a trend is told
+_TREND_NS, _TREND_FROM_NS = 30_000_000_000, 5_000_000_000  # over how long at least, and from when on one is told
 
 Partition: TypeAlias = tuple[str, int]
 """Topic and number."""
@@ -45,6 +44,32 @@ class Behind(NamedTuple):
         return None if self.end is None else max(0, self.end - self.offset)
 
 
+@dataclass(slots=True)
+class _Course:
+    """A lag over time: as it is, as it was half a minute to a minute ago, and what takes that one's place."""
+
+    then_ns: int
+    then: int
+    next_ns: int
+    next: int
+    now_ns: int
+    now: int
+
+    def go_on(self, ns: int, lag: int) -> None:
+        self.now_ns, self.now = ns, lag
+        if ns - self.next_ns >= _TREND_NS:
+            self.then_ns, self.then, self.next_ns, self.next = self.next_ns, self.next, ns, lag
+
+    @property
+    def trend(self) -> float | None:
+        passed_ns = self.now_ns - self.then_ns
+        return (self.now - self.then) * 1e9 / passed_ns if passed_ns >= _TREND_FROM_NS else None
+
+
+_Subject: TypeAlias = tuple[str | Client, Partition | None]
+"""Whose lag it is: a group's or a client's, of one partition or of all."""
+
+
 class Lags:
     """The positions of all clients and groups."""
 
@@ -52,7 +77,7 @@ class Lags:
         self._ends: dict[Partition, int] = {}
         self._readers: dict[Client, _Reader] = {}
         self._committed: dict[str, dict[Partition, int]] = {}
-        self._history: dict[str, deque[tuple[int, int]]] = {}
+        self._courses: dict[_Subject, _Course] = {}
         self._positions = 0  # in all readers and groups, at most MAX_PARTITIONS
         self.over = 0
 
@@ -109,16 +134,31 @@ class Lags:
                 del self._readers[client]
         held = (*(reader.offsets for reader in self._readers.values()), *self._committed.values())
         self._positions = sum(map(len, held))
+        courses, self._courses = self._courses, {}
+        for name, lags in self._all():
+            for subject, lag in lags:
+                course = courses.get((name, subject))
+                if course is None:
+                    course = _Course(now_ns, lag, now_ns, lag, now_ns, lag)
+                course.go_on(now_ns, lag)
+                self._courses[name, subject] = course
+
+    def _all(self) -> Iterator[tuple[str | Client, list[tuple[Partition | None, int]]]]:
+        """Every lag that is known, by whose it is."""
         for group in self._committed:
-            lag, _ = self.of_group(group)
-            if lag is not None:
-                self._history.setdefault(group, deque(maxlen=_TREND_S + 1)).append((now_ns, lag))
+            lags = self._known(self.partitions_of(group))
+            yield group, [*lags, (None, sum(lag for _, lag in lags))] if lags else []
+        for client in self._readers:
+            yield client, self._known(self.of_client(client))
+
+    @staticmethod
+    def _known(behind: list[Behind]) -> list[tuple[Partition | None, int]]:
+        return [(each.partition, each.lag) for each in behind if each.lag is not None]
 
     def forget(self, groups: set[str]) -> None:
         """All but these groups are gone."""
         for group in self._committed.keys() - groups:
             del self._committed[group]
-            self._history.pop(group, None)
 
     def clients(self) -> Iterator[Client]:
         """Who reads."""
@@ -132,20 +172,11 @@ class Lags:
         """By what the group has committed."""
         return self._behind(self._committed.get(group, {}))
 
-    def of_group(self, group: str) -> tuple[int | None, bool]:
-        """The sum over what it has committed, None where nothing is known; and whether all ends are known."""
-        lags = [each.lag for each in self.partitions_of(group)]
-        known = [lag for lag in lags if lag is not None]
-        return (sum(known) if known else None), len(known) == len(lags)
-
-    def trend(self, group: str) -> float | None:
-        """By how many records a second the group's lag grows, over up to a minute; None where that is too short."""
-        history = self._history.get(group)
-        if not history:
-            return None
-        (then_ns, then), (now_ns, now) = history[0], history[-1]
-        seconds = (now_ns - then_ns) / 1e9
-        return (now - then) / seconds if seconds >= _TREND_FROM_S else None
+    def trend(self, name: str | Client, partition: Partition | None = None) -> float | None:
+        """By how many records a second a group's or a client's lag grows, over up to a minute; None where that is too
+        short. Of a partition, or of a group as a whole."""
+        course = self._courses.get((name, partition))
+        return None if course is None else course.trend
 
     def _behind(self, offsets: dict[Partition, int]) -> list[Behind]:
         return [Behind(partition, offset, self._ends.get(partition)) for partition, offset in offsets.items()]

@@ -409,12 +409,18 @@ class Observer:
     def _lag_facts(self, behind: dict[str, list[tuple[Behind, Client]]]) -> list[LagFacts]:
         told: list[LagFacts] = []
         for name, its in behind.items():
-            trend = self._lags.trend(name)
-            told += [_lag(name, client, each, trend) for each, client in its]
+            for each, client in its:
+                trend = self._lags.trend(name, each.partition)
+                told.append(
+                    _lag(name, client, each, self._lags.trend(client, each.partition) if trend is None else trend)
+                )
         in_groups = {client for its in behind.values() for _, client in its}
         for client in self._lags.clients():
             if client not in in_groups:
-                told += [_lag("", client, each, None) for each in self._lags.of_client(client)]
+                told += [
+                    _lag("", client, each, self._lags.trend(client, each.partition))
+                    for each in self._lags.of_client(client)
+                ]
         return told
 
     def _producer_facts(self) -> list[ProducerFacts]:
