@@ -146,6 +146,8 @@ class Reassembly:
                 if place == direction.missing:
                     ns = _went_by(ns, direction.acknowledged_ns)
                 self._hand_on(direction, data, length, ns)
+                if direction.next == direction.end:
+                    self._settle_end(direction, ns)
             else:
                 self._put_by(direction, _Waiting(_place(place, sequence), data, length, ns))
         if flags & ACK:
