@@ -42,6 +42,17 @@ MEANINGS = {
     "calls_full": "no room for another system call",
     "resynchronised": "framing was lost and found again",
     "too_many_in_a_call": "beyond what one call may hold",
+    "lost_bytes": "bytes of streams not captured",
+    "holes": "places where these are missing",
+    "reassembly_full": "such places given up for room",
+    "capture_dropped": "packets, says who captured",
+    "capture_damaged": "the capture is cut off or damaged",
+    "fragments": "packets in pieces, left aside",
+    "malformed_packets": "packets that make no sense",
+    "headers_cut": "packets cut before their data",
+    "packets": "in the capture",
+    "other_packets": "of them without TCP",
+    "duplicate_segments": "of TCP, counted once",
     "raw_lost": "calls not whole, on ports of plugins",
     "raw_unsure": "calls whose replies nobody can tell",
     "raw_foreign": "calls on such ports no plugin takes",
@@ -50,6 +61,12 @@ MEANINGS = {
 """What the ledger's causes mean, in the order in which they are shown."""
 
 _OF_PLUGINS = frozenset(("aborted", "switched_off", "raw_lost", "raw_unsure", "raw_foreign"))
+_OF_CAPTURES = frozenset(
+    (
+        *("lost_bytes", "holes", "reassembly_full", "capture_dropped", "capture_damaged"),
+        *("fragments", "malformed_packets", "headers_cut", "packets", "other_packets", "duplicate_segments"),
+    )
+)
 """Shown only where there is something."""
 
 _WHERE = {
@@ -148,7 +165,7 @@ class CapturePanel(Panel):
 def ledger_rows(ledger: Mapping[str, int]) -> list[LineRow]:
     """What became of the messages, losses by the greatest first, then the causes that nothing was lost by."""
     lost = losses(ledger)
-    shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in _OF_PLUGINS]
+    shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in _OF_PLUGINS | _OF_CAPTURES]
     accounted = [cause for cause in shown if cause in ACCOUNTED]
     never = [cause for cause in shown if cause not in accounted and cause not in lost]
     total = sum(lost.values())
