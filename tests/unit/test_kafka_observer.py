@@ -302,6 +302,18 @@ def test_the_lag_of_a_client_without_a_session(world: World) -> None:
     assert lags(world.facts()) == {("", "a", 0): (95, 6), ("", "a", 1): (5, 0)}
 
 
+def test_of_what_waits_for_its_turn_the_latest_counts(world: World) -> None:
+    """A client without a session may name its topics in any order."""
+    other = {"topic": "audit", "partitions": [{"partition": 0, "fetch_offset": 1}]}
+    for offset, audit_first in ((90, False), (95, True), (99, False)):
+        orders = {"topic": "orders", "partitions": [{"partition": 0, "fetch_offset": offset}]}
+        topics = [other, orders] if audit_first else [orders, other]
+        asked = {"session_epoch": -1, "topics": topics, "max_wait_ms": 5, "min_bytes": 1}
+        found = [{"partition_index": 0, "high_watermark": 100}]
+        world.say("a", "Fetch", 12, asked, {"responses": [{"topic": "orders", "partitions": found}]})
+    assert {(each.topic, each.offset) for each in world.facts().lags} == {("orders", 99), ("audit", 1)}
+
+
 def test_the_lag_of_a_client_with_a_session(world: World) -> None:
     fetch(world, "a", 0, {0: 90, 1: 5}, {0: 100, 1: 5})
     fetch(world, "a", 1, {0: 100}, {})

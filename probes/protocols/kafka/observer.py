@@ -129,10 +129,10 @@ class Observer:
 
     def _wait(self, session: Session, request: KafkaRequest) -> None:
         key = session.connection.id, request.target
-        if key in self._pending or len(self._pending) < MAX_PENDING:
-            self._pending[key] = session
-        else:
+        if self._pending.pop(key, None) is None and len(self._pending) >= MAX_PENDING:
             self._over += 1
+        else:
+            self._pending[key] = session  # behind all older ones
 
     def _sample(self, session: Session) -> None:
         request, reply = session.request, session.reply
