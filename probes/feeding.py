@@ -150,8 +150,9 @@ class Feeding:
 
     def _ledger(self) -> dict[str, int]:
         ledger = dict(self._capture.ledger())
-        if self._unlearned:
-            ledger["unlearned"] = self._unlearned
+        unlearned = self._unlearned + sum(learned.get("over", 0) for learned in self._facts.learned.values())
+        if unlearned:
+            ledger["unlearned"] = unlearned
         if self._sampled_out:
             ledger[Cause.SESSIONS] -= self._sampled_out
             ledger[Cause.SAMPLED_OUT] = self._sampled_out

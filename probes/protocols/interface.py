@@ -90,7 +90,10 @@ class Observes(Protocol):
         """A session that has ended, once, both ends joined. Cheap, for it is called for each."""
 
     def facts(self, now_ns: int) -> Mapping[str, Any]:
-        """What was learned, about once a second: lists that JSON can hold, the most important items first."""
+        """What was learned, about once a second: lists that JSON can hold, the most important items first.
+
+        The number "over", where it is there, counts what found no room.
+        """
 
 
 class WireProtocol:

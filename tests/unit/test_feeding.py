@@ -151,7 +151,7 @@ class Learning:
             raise RuntimeError("a bug")
 
     def facts(self, now_ns: int) -> Mapping[str, Any]:
-        return {"sessions": [self.sessions]}
+        return {"sessions": [self.sessions], "over": self.sessions // 4}
 
 
 class LearningCapture(Capture):
@@ -164,6 +164,6 @@ def test_what_protocols_learn_from_sessions_is_in_the_store(monkeypatch: pytest.
     monkeypatch.setattr(feeding, "_SECOND_NS", 0)
     _, reader = fed(LearningCapture([[find(), find()], [find()], [find()]]), 4)
     facts = reader.facts()
-    assert facts.learned == {"mongodb": {"sessions": [4]}}
-    assert facts.ledger["unlearned"] == 1
+    assert facts.learned == {"mongodb": {"sessions": [4], "over": 1}}
+    assert facts.ledger["unlearned"] == 2
     assert reader.span().next == 4
