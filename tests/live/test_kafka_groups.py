@@ -20,6 +20,7 @@ from probes.options import CaptureOptions
 from probes.protocols.kafka.facts import GroupFacts, KafkaFacts, load
 from probes.sources.opening import open_source
 from probes.store.reader import Reader
+from probes.store.view import Row
 from tests.live.clients.process import run_client
 from tests.live.tool import Requests
 from tests.servers import ApacheKafka
@@ -141,11 +142,13 @@ def _state(watch: Watch, name: str) -> str:
 
 
 def java_consumer(broker: ApacheKafka, topic: str, group: str, protocol: str) -> subprocess.Popen[bytes]:
-    """Apache Kafka's own console consumer, until it is killed."""
+    """Apache Kafka's own console consumer, until it is killed; `protocol` is the group's, or "share"."""
     command = ["setpriv", "--pdeathsig", "KILL", "java", "-Xmx128m", "-cp", f"{libraries()}/*"]
-    command += ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.bootstrap]
-    command += ["--topic", topic, "--group", group, "--consumer-property", f"group.protocol={protocol}"]
-    command += ["--consumer-property", "client.id=java"]
+    tool = "ConsoleShareConsumer" if protocol == "share" else "ConsoleConsumer"
+    command += [f"org.apache.kafka.tools.consumer.{tool}", "--bootstrap-server", broker.bootstrap]
+    command += ["--topic", topic, "--group", group, "--consumer-property", "client.id=java"]
+    if protocol != "share":
+        command += ["--consumer-property", f"group.protocol={protocol}"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -165,6 +168,37 @@ def test_a_group_of_the_new_protocol(apache_kafka: ApacheKafka) -> None:
         assert found.rounds[0].why == "joined java"
         watch.until(lambda: _state(watch, group) == "Empty")
         assert _why(watch, group) == "left java"
+
+
+class SharingKafka(ApacheKafka):
+    """A broker with share groups, which 4.0 has in early access."""
+
+    def _properties(self) -> str:
+        protocols = "group.coordinator.rebalance.protocols=classic,consumer,share"
+        return super()._properties() + f"unstable.api.versions.enable=true\ngroup.share.enable=true\n{protocols}\n"
+
+
+def test_a_share_group() -> None:
+    topic = group = "shared"
+    with SharingKafka() as broker:
+        broker.create_topic(topic)
+        with watching(broker) as watch:
+            client = java_consumer(broker, topic, group, "share")
+            try:
+                watch.until(lambda: _state(watch, group) == "Stable")
+                watch.until(lambda: len(_fetches(watch)) > 5)
+            finally:
+                client.kill()
+                client.wait()
+            found = watch.group(group)
+            assert found is not None
+            assert (found.kind, found.members, _why(watch, group)) == ("share", 1, "joined java")
+            # All but the first name no topic.
+            assert {(row.target, row.long_poll) for row in _fetches(watch)} == {(topic, True)}
+
+
+def _fetches(watch: Watch) -> list[Row]:
+    return [row for row in watch.reader.rows(0, 10_000) if row.operation == "ShareFetch"]
 
 
 def test_topics_of_fetches_older_than_the_capture_have_their_names(apache_kafka: ApacheKafka) -> None:
