@@ -213,7 +213,7 @@ class ShadowState(ctypes.Structure):
         ("id", ctypes.c_uint32),
         ("total", ctypes.c_uint32),
         ("length", ctypes.c_uint32),
-        ("at_once", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
         ("data", ctypes.c_uint8 * 512),
     )
 

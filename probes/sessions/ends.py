@@ -107,8 +107,7 @@ class Ends:
             if session.seen_from is _SERVER:
                 end.shadow.session(session)
                 return
-            self._doubled += _messages(session)  # of before
-            end.shadow.exchange(_id(session), session.times)
+            self._of_quiet_end(end.shadow, session)
             return
         if end is not None and end.key is None:
             self._find_peer(end)
@@ -230,7 +229,7 @@ class Ends:
         """Both ends are known: from now on the client's need not tell messages."""
         if end.peer is None or not self._quieten(client):
             return None
-        end.shadow = end.peer.shadow = Shadow(client, self._emit)
+        end.shadow = end.peer.shadow = Shadow(client, self._emit, self._count_double)
         return end.shadow
 
     def _hand_over(self, shadow: Shadow, end: _End) -> None:
@@ -244,8 +243,18 @@ class Ends:
                 if view.seen_from is _SERVER:
                     shadow.session(view)
                 else:
-                    self._doubled += _messages(view)
-                    shadow.exchange(id, view.times)
+                    self._of_quiet_end(shadow, view)
+
+    def _of_quiet_end(self, shadow: Shadow, view: Session) -> None:
+        """The client's view of an exchange of before, or of a request that gets no reply."""
+        if view.reply is None:
+            shadow.view(view)
+        else:
+            self._count_double(view)
+            shadow.exchange(_id(view), view.times)
+
+    def _count_double(self, session: Session) -> None:
+        self._doubled += _messages(session)
 
     def _tell_alone(self, end: _End, session: Session) -> None:
         id = _id(session)

@@ -25,12 +25,17 @@ class Pair:
         self.told: list[Session] = []
         self.client = Connection(1, Process(100, "app"), CLIENT, SERVER, 4026, "fake")
         self.server = Connection(2, Process(200, "mongod"), SERVER, CLIENT, 4026, "fake")
-        self.shadow = Shadow(self.client, self.told.append)
+        self.doubled: list[Session] = []
+        self.shadow = Shadow(self.client, self.told.append, self.doubled.append)
 
     def session(self, id: int, status: Status = Status.OK) -> Session:
         reply = Reply(900, b"") if status is Status.OK else None
         times = Times(12, 13, 18, 19) if reply else Times(12, 13)
         return Session("fake", status, Side.SERVER, self.server, Request(id, "ask", b""), reply, times, 100, 50)
+
+    def client_view(self, id: int) -> Session:
+        request = Request(id, "ask", b"", expects_reply=False)
+        return Session("fake", Status.ONEWAY, Side.CLIENT, self.client, request, None, Times(*ASKED), 100)
 
     def seen(self, id: int, status: Status = Status.OK) -> None:
         self.shadow.session(self.session(id, status))
@@ -66,6 +71,39 @@ def test_times_that_come_apart(order: str) -> None:
     for what in order:
         tell[what]()
     assert pair.summary() == [(5, Side.BOTH, Times(*ASKED, *REPLIED))]
+
+
+@pytest.mark.parametrize("first", ["server", "client"])
+def test_a_request_that_gets_no_reply_is_told_once(first: str) -> None:
+    pair = Pair()
+    view = pair.client_view(5)
+    if first == "server":
+        pair.seen(5, Status.ONEWAY)
+    pair.shadow.view(view)
+    if first == "client":
+        assert not pair.told
+        pair.seen(5, Status.ONEWAY)
+    assert pair.summary() == [(5, Side.BOTH, Times(*ASKED))]
+    assert pair.told[0].connection is pair.server
+    assert pair.doubled == [view]
+
+
+def test_a_request_that_its_server_never_read_is_told_as_the_client_saw_it() -> None:
+    pair = Pair()
+    pair.shadow.view(pair.client_view(5))
+    pair.shadow.view(pair.client_view(6))
+    pair.shadow.turn()
+    assert not pair.told
+    pair.shadow.turn()
+    assert pair.summary() == [(5, Side.CLIENT, None), (6, Side.CLIENT, None)]
+    pair.seen(5, Status.ONEWAY)  # it was only late
+    pair.shadow.turn()
+    pair.shadow.turn()
+    assert len(pair.told) == 2
+    assert [s.seen_from for s in pair.doubled] == [Side.SERVER]
+    pair.shadow.view(pair.client_view(7))
+    pair.shadow.end()
+    assert len(pair.told) == 3
 
 
 @pytest.mark.parametrize("first", ["session", "times"])

@@ -217,7 +217,7 @@ inline_always void tell_exchange(u64 connection, struct shadow *h, u32 id, u64 r
     tell(&told, sizeof(told));
 }
 
-// Whether the request that begins so is not sure to be answered.
+// Whether the request that begins so may get no reply: only its own bytes then show that it was sent.
 inline_always int may_be_oneway(struct connection *c, u8 *p, u32 have)
 {
     if (c->label == LABEL_KAFKA)
@@ -225,7 +225,7 @@ inline_always int may_be_oneway(struct connection *c, u8 *p, u32 have)
     u32 opcode = little_endian(p + 12);
     if (opcode == 2013)
         return have < 20 || p[16] & 2;  // moreToCome
-    return opcode != 2004 && opcode != 2005 && opcode != 2010;
+    return opcode != 2004 && opcode != 2005 && opcode != 2010 && opcode != 2012;
 }
 
 // A shadow's message begins. Of a request what shows what it is stays, for as long as it waits.
@@ -236,17 +236,19 @@ inline_always void begin_quiet(struct cursor *q, struct connection *c, struct st
     if (!h)
         return;
     u8 *p = q->peek;
-    s->quiet = 1;
     if (!q->outbound) {
+        s->quiet = 1;
         s->id = c->label == LABEL_KAFKA ? big_endian(p + 4) : little_endian(p + 8);
         return;
     }
+    if (may_be_oneway(c, p, have))
+        return;
+    s->quiet = 1;
     s->id = c->label == LABEL_KAFKA ? big_endian(p + 8) : little_endian(p + 4);
     if (h->request_first_ns)
         tell_exchange(q->connection, h, h->id, 0, 0);  // there are several at once
     h->id = s->id;
     h->total = s->total;
-    h->at_once = may_be_oneway(c, p, have);
     u64 more = s->total - held;
     if (more > available)
         more = available;
@@ -277,7 +279,7 @@ inline_always int pass_quiet(struct cursor *q, struct stream *s, u64 available)
         h->request_first_ns = s->first_ns;
         h->request_last_ns = q->last_ns;
         // Its reply may be faster than the thread that sent it comes back.
-        if (h->at_once || h->replied == (1ull << 32 | s->id))
+        if (h->replied == (1ull << 32 | s->id))
             tell_exchange(q->connection, h, s->id, 0, 0);
     }
     return 1;

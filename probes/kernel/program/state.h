@@ -83,7 +83,7 @@ struct shadow {
     u64 request_first_ns, request_last_ns;  // of the last request, 0 once it is told
     u64 replied;                            // 1 << 32 | id of the last reply
     u32 id, total, length;                  // of the last request; bytes of data
-    u32 at_once;                            // it may get no reply, and does not wait for one
+    u32 pad;
     u8 data[SHADOW_HEAD];
 };
 
