@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from probes import portable
 from probes.daemon import order
 from probes.exit_codes import ExitCode, Refusal
 from probes.options import CaptureOptions
@@ -44,9 +45,9 @@ class Background:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            channel, theirs = portable.channel()
             stack.enter_context(channel)
-            self._narration = stack.enter_context(open(os.memfd_create("narration"), "rb"))
+            self._narration = stack.enter_context(open(portable.anonymous_file("narration"), "rb"))
             with theirs:
                 self._process = subprocess.Popen(
                     self._command,

@@ -22,6 +22,7 @@ from pathlib import Path
 from probes.exit_codes import ExitCode, Refusal
 from probes.kernel import bpf
 from probes.outputs.escape import printable
+from probes.portable import LINUX
 
 OLDEST_KERNEL = (5, 8)  # BPF ring buffers, CAP_BPF
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -45,6 +46,9 @@ BCC_PACKAGES = {  # by the ID of os-release; other distributions name the neares
     "rhel": "sudo dnf install python3-bcc",
     "arch": "sudo pacman -S python-bcc",
 }
+
+ELSEWHERE = "a capture needs none of it: ssh -n HOST sudo tcpdump -i any -U -s 1100 -w - tcp | l7top --from -"
+"""What can be done where a live capture cannot run."""
 
 _RING_BYTES = 64 * 1024  # a power of two of pages, also where these have 64 KiB
 _CHILD_TIMEOUT_S = 60
@@ -301,6 +305,8 @@ def exit_code(facts: list[Fact]) -> ExitCode:
 
 def require_live() -> None:
     """Raises Refusal where a look that costs nothing tells that no live capture can run."""
+    if not LINUX:
+        raise Refusal(f"cannot capture: {platform.system()} is no Linux; {ELSEWHERE}", ExitCode.KERNEL)
     facts = [
         kernel_fact(os.uname().release, platform.machine()),
         privileges_fact(os.geteuid() == 0, _capabilities()),
@@ -311,7 +317,7 @@ def require_live() -> None:
     for fact in facts:
         if fact.state is State.MISSING:
             mend = f"; to mend it: {fact.mend}" if fact.mend else ""
-            raise Refusal(f"cannot capture: {fact.name}: {fact.detail}{mend}", fact.exit_code)
+            raise Refusal(f"cannot capture: {fact.name}: {fact.detail}{mend}; {ELSEWHERE}", fact.exit_code)
 
 
 def as_text(facts: list[Fact]) -> str:

@@ -11,6 +11,8 @@ import pwd
 import signal
 from collections.abc import Iterable
 
+from probes.portable import LINUX
+
 CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_BPF = 2, 19, 39  # linux/capability.h
 
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
@@ -25,6 +27,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def die_first() -> None:
     """A sick host comes first: where memory runs out, the kernel kills this process and its children before others."""
+    if not LINUX:
+        return
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(_OOM_SCORE_ADJ))
 
@@ -39,7 +43,8 @@ def die_with(parent: int, number: signal.Signals) -> None:
 
     A change of credentials undoes it: to be called after `become`.
     """
-    _prctl(_PR_SET_PDEATHSIG, number)
+    if LINUX:
+        _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
 
@@ -59,6 +64,8 @@ def become(uid: int, gid: int) -> None:
 
 def keep_only(capabilities: Iterable[int] = ()) -> None:
     """Drops all capabilities but these for good: neither an exec nor a set-user-ID program brings them back."""
+    if not LINUX:
+        return
     kept = frozenset(capabilities)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(_MOST_CAPABILITIES):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from probes import headless, privileges
+from probes import headless, portable, privileges
 from probes.background import COMMAND, ENVIRONMENT, Background, how
 from probes.exit_codes import ExitCode, Refusal
 from probes.options import STDIN, CaptureOptions
@@ -101,7 +101,7 @@ def _held_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        while signal.sigtimedwait(_ASKING, 0) is not None:
+        while portable.next_signal(_ASKING, 0) is not None:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -114,7 +114,7 @@ class Screen:
         self._filter_text = filter_text
 
     def __enter__(self) -> Self:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel, theirs = portable.channel()
         with theirs, _held_signals():  # Ctrl-C is for this process alone
             self._process = subprocess.Popen(
                 [*self._command, str(theirs.fileno()), str(os.getpid()), self._filter_text],
@@ -130,8 +130,7 @@ class Screen:
             socket.send_fds(self._channel, [b"store"], [capture.store])
         told = False
         while self._process.poll() is None and not told:
-            number = signal.sigtimedwait({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S)
-            told = (number is not None and number.si_signo in _ASKING) or terminal.is_closed
+            told = portable.next_signal({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S) in _ASKING or terminal.is_closed
         capture.ask_to_end()
         told |= terminal.is_closed or bool(signal.sigpending() & _ASKING)
         self._end()

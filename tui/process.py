@@ -7,7 +7,6 @@ comes, and ends where that never comes; the signals that its parent held back re
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -15,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from probes import privileges
+from probes import portable, privileges
 from probes.cli import guarded, leave
 from probes.exit_codes import ExitCode
 from probes.options import LIVE
@@ -42,7 +41,7 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
         _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 1)
     if not descriptors:
         return ExitCode.OK
-    threading.Thread(target=_outlive_briefly, args=(os.pidfd_open(parent),), daemon=True).start()
+    threading.Thread(target=_outlive_briefly, args=(parent,), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     view = Reader(descriptors[0])
     facts = view.facts()
@@ -81,7 +80,7 @@ def _can_read_this(uid: int, gid: int) -> bool:
 
 def _outlive_briefly(parent: int) -> None:
     """Ends this process some time after its parent, for the case that it cannot end itself."""
-    select.select([parent], [], [])
+    portable.wait_for_orphanage(parent)
     time.sleep(_GRACE_S)
     os._exit(ExitCode.INTERNAL)
 

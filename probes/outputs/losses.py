@@ -9,6 +9,7 @@ ACCOUNTED = frozenset(
     (
         *("seen", "sessions", "sampled_out", "other_end", "waiting", "filtered", "foreign", "aborted", "unwatched"),
         *("ignored_connections", "raw_foreign", "packets", "other_packets", "duplicate_segments"),
+        "lost_bytes",  # of what "holes" counts
     )
 )
 """The ledger's entries that are no loss. Any other cause is one, so that a new cause cannot be lost silently."""
@@ -41,8 +42,10 @@ def losses(ledger: Mapping[str, int]) -> dict[str, int]:
 def losses_line(ledger: Mapping[str, int]) -> str:
     """`"lost on this host: ring_full 12, unparsed 3"`, "" where nothing was lost.
 
-    On the whole host, whatever is selected: whose a message was that never came out of the kernel nobody can tell.
+    On the whole host, or in the whole capture, whatever is selected: whose a message was that was not seen nobody can
+    tell.
     """
     lost = losses(ledger)
     causes = ", ".join(f"{cause} {count}" for cause, count in lost.items())
-    return f"lost on this host: {causes}" if lost else ""
+    where = "in the capture" if "packets" in ledger else "on this host"
+    return f"lost {where}: {causes}" if lost else ""

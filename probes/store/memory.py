@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import tempfile
 
+from probes.portable import LINUX
 from probes.store.layout import MAGIC, At, Layout, counters
 
 _SEAL_FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE of linux/fcntl.h, since Linux 5.1; not in Python's fcntl
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW if LINUX else 0
 
 
 class UnknownStoreError(ValueError):
@@ -22,6 +24,8 @@ def create(layout: Layout) -> tuple[int, mmap.mmap]:
     What holds without the seal (before Linux 5.1) is that the descriptor was opened for reading and that only its
     owner may open the file again.
     """
+    if not LINUX:
+        return _create_elsewhere(layout)
     writable = os.memfd_create("l7top", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.fchmod(writable, 0o600)
@@ -34,11 +38,25 @@ def create(layout: Layout) -> tuple[int, mmap.mmap]:
         readable = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(writable)
+    _begin(memory, layout)
+    return readable, memory
+
+
+def _create_elsewhere(layout: Layout) -> tuple[int, mmap.mmap]:
+    """The same without seals: a file that is in no directory any more."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(layout.size)
+        memory = mmap.mmap(file.fileno(), layout.size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        readable = os.open(file.name, os.O_RDONLY | os.O_CLOEXEC)
+    _begin(memory, layout)
+    return readable, memory
+
+
+def _begin(memory: mmap.mmap, layout: Layout) -> None:
     header = counters(memory)
     header[At.SIZE] = layout.size
     header[At.MAGIC] = MAGIC
     header.release()
-    return readable, memory
 
 
 def attach(fd: int) -> tuple[Layout, mmap.mmap]:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import time
 
 from probes.store.layout import At
 
+_system_call = getattr(os, "sched_yield", lambda: time.sleep(0))
 _IN_ORDER = platform.machine() in ("x86_64", "AMD64", "i686")
 
 
 def settle() -> None:
     """All that was stored before is seen before all that is stored after."""
     if not _IN_ORDER:
-        os.sched_yield()
+        _system_call()
 
 
 class ByteRing:

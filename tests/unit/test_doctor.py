@@ -171,7 +171,8 @@ def test_a_capture_is_refused_with_the_first_thing_missing(monkeypatch: pytest.M
     with pytest.raises(Refusal) as caught:
         doctor.require_live()
     assert caught.value.exit_code is ExitCode.BCC
-    assert caught.value.message == "cannot capture: BCC: not installed; to mend it: sudo apt-get install python3-bpfcc"
+    mend = "to mend it: sudo apt-get install python3-bpfcc"
+    assert caught.value.message == f"cannot capture: BCC: not installed; {mend}; {doctor.ELSEWHERE}"
 
     monkeypatch.setattr(doctor, "_find_bcc", lambda: Bcc.PRESENT)
     doctor.require_live()
