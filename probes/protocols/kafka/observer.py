@@ -19,12 +19,11 @@ from probes.protocols.kafka.groups import MAX_TEXT, Group, Groups
 from probes.protocols.kafka.headers import REPLY_BODY
 from probes.protocols.kafka.lag import Behind, Client, Lags, Partition
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
-from probes.protocols.kafka.plan import plan, positions
-from probes.protocols.kafka.plan_source import RequestFacts
+from probes.protocols.kafka.plan import positions
 from probes.protocols.kafka.record import body_of, parts_of, read_reply, read_request
 from probes.protocols.kafka.table import Direction, api_key
 from probes.protocols.kafka.topics import Topics
-from probes.protocols.kafka.walk import Blob, Ending, uuid_bytes
+from probes.protocols.kafka.walk import Blob, Ending, Windows, uuid_bytes
 from probes.records import Session
 
 MAX_CLIENTS = 1_024
@@ -193,26 +192,23 @@ class Observer:
         client, ns = _client(session, request), session.times.request_last
         if _is_broker(client[0]):  # a follower
             return
-        topics, asked = self._positions(request, "request", request.data, body_of(request))
+        topics, asked, forgotten = self._positions(request, "request", request.data, body_of(request))
         if asked:
             offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
             self._lags.read(client, offsets, ns, whole=not (request.incremental or request.truncated))
         else:
             self._lags.heard(client, ns)
+        if forgotten > 0:
+            self._forgotten(request, client, ns)
         if not isinstance(reply, KafkaReply):
             return
-        topics, told = self._positions(request, "response", reply.data, REPLY_BODY, reply)
-        self._lags.end(
-            {(topics[topic], partition): end for topic, partition, code, end, _ in told if not code and end >= 0}
-        )
-        if request.incremental:
-            self._forgotten(request, client, ns)
+        topics, told, _ = self._positions(request, "response", reply.data, REPLY_BODY, reply.windows)
+        ends = {(topics[topic], partition): end for topic, partition, code, end, _ in told if not code and end >= 0}
+        if ends:
+            self._lags.end(ends)
 
     def _forgotten(self, request: KafkaRequest, client: Client, ns: int) -> None:
         """Partitions that leave the fetch session."""
-        asks, body = plan(request.api_key, request.version or 0, "request"), body_of(request)
-        if asks is None or body is None or not RequestFacts(*asks(request.data, body, ())).forgets:
-            return
         read = read_request(request)
         topics = read.message.get("forgotten_topics_data") if read is not None else None
         gone = {
@@ -223,19 +219,14 @@ class Observer:
         self._lags.left(client, gone, ns)
 
     def _positions(
-        self,
-        request: KafkaRequest,
-        direction: Direction,
-        data: bytes,
-        body: int | None,
-        reply: KafkaReply | None = None,
-    ) -> tuple[list[str], Sequence[tuple[int, ...]]]:
-        """The topics of a message, and what it asks or says of their partitions (`POSITIONS`)."""
+        self, request: KafkaRequest, direction: Direction, data: bytes, body: int | None, windows: Windows = ()
+    ) -> tuple[list[str], Sequence[tuple[int, ...]], int]:
+        """The topics of a message, what it asks or says of their partitions (`POSITIONS`), how many it forgets."""
         read = positions(request.api_key, request.version or 0, direction)
         if read is None or body is None:
-            return [], ()
-        _, names, ids, parts = read(data, body, () if reply is None else reply.windows)
-        return [self._topics.name(id) for id in ids] if ids else [name or "" for name in names], parts
+            return [], (), 0
+        _, names, ids, parts, forgotten = read(data, body, windows)
+        return [self._topics.name(id) for id in ids] if ids else [name or "" for name in names], parts, forgotten
 
     # Clients.
 
@@ -327,10 +318,10 @@ class Observer:
         group = self._group(session, request, kind="")
         if group is None:
             return
-        topics, asked = self._positions(request, "request", request.data, body_of(request))
+        topics, asked, _ = self._positions(request, "request", request.data, body_of(request))
         offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
         if reply.failure is not None:
-            topics, told = self._positions(request, "response", reply.data, REPLY_BODY)
+            topics, told, _ = self._positions(request, "response", reply.data, REPLY_BODY)
             taken = {(topics[topic], partition) for topic, partition, code, *_ in told if not code}
             offsets = {partition: offset for partition, offset in offsets.items() if partition in taken}
         self._lags.committed(group.name, offsets)

@@ -45,11 +45,6 @@ class RequestFacts(NamedTuple):
     partitions: int
     fetch: tuple[int | None, int | None, int] | None  # session id and epoch (KIP-227), how many topics it forgets
 
-    @property
-    def forgets(self) -> bool:
-        """Whether topics leave its fetch session."""
-        return self.fetch is not None and self.fetch[2] > 0
-
 
 class ReplyFacts(NamedTuple):
     cut: bool
@@ -67,6 +62,7 @@ class Positions(NamedTuple):
     names: list[str | None]
     ids: list[bytes]
     parts: list[tuple[int, ...]]
+    forgotten: int  # topics that leave a fetch session
 
 
 # What is asked of a partition, by where it stands; a message has one spelling of each at most, -1 stands for none.
@@ -400,7 +396,8 @@ class _PositionsWriter(_Writer):
         self.start, self.form = 0, ""
 
     def answer(self, variables: list[str]) -> list[str]:
-        return [name if name in variables else "()" for name in Positions._fields[1:]]
+        nothing = {"forgotten": "0"}
+        return [name if name in variables else nothing.get(name, "()") for name in Positions._fields[1:]]
 
     def take(self) -> None:
         self.emit(f"{', '.join(self.taken)}, = {FORM}{self.form}(b, {self.here(self.start - self.ahead)})")
@@ -415,8 +412,8 @@ class _PositionsWriter(_Writer):
         return _topic_role(field, path)
 
     def matters(self, field: Field, path: tuple[str, ...]) -> bool:
-        if _NOT_TARGETS.intersection((*path, field.name)):
-            return False
+        if field.name in _NOT_TARGETS:
+            return self.direction == "request"  # how many they are
         if field.struct is not None:
             return any(self.matters(each, (*path, field.name)) for each in field.struct.fields)
         return self.role(field, path) is not None or _place(field, self.direction) is not None
