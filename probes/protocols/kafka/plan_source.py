@@ -178,6 +178,11 @@ class _Writer:
             self.emit(f"p += {self.ahead}")
             self.ahead = 0
 
+    def leap(self, reading: str, size: int) -> None:
+        """Read the next `size` bytes by `reading` of their place; `p` is then behind them, and all before is there."""
+        self.emit(f"{reading.format(self.here())}; p += {self.ahead + size}")
+        self.ahead = self.shown = 0
+
     def here(self, offset: int = 0) -> str:
         ahead = self.ahead + offset
         return f"p + {ahead}" if ahead else "p"
@@ -259,8 +264,7 @@ class _Writer:
         if not field.nullable:
             self.struct(struct, (*path, field.name), ends="")
             return
-        self.settle()
-        self.emit("n = b[p]; p += 1")
+        self.leap("n = b[{}]", 1)
         self.emit("if n < 128:")  # a negative byte is null
         self.indent += 1
         self.struct(struct, (*path, field.name), ends="")
@@ -289,20 +293,18 @@ class _Writer:
 
     def string_length(self, flexible: bool) -> None:
         """`n`: the length, negative for null; `p`: after it."""
-        self.settle()
         if flexible:
-            self.emit("n = b[p] - 1; p += 1")
+            self.leap("n = b[{}] - 1", 1)
             self.emit("if n > 126: n, p = uvarint(b, p, n + 1); n -= 1")
         else:
-            self.emit("n, = int16(b, p); p += 2")
+            self.leap("n, = int16(b, {})", 2)
 
     def count(self, flexible: bool) -> None:
         """`n`: the length of bytes or an array, negative for null; `p`: after it."""
         if flexible:
             self.string_length(flexible)
         else:
-            self.settle()
-            self.emit("n, = int32(b, p); p += 4")
+            self.leap("n, = int32(b, {})", 4)
 
     def string(self, flexible: bool, role: _Role | None) -> None:
         self.string_length(flexible)
@@ -375,8 +377,7 @@ class _Writer:
         return not any(_topic_role(child, path) for child in children)
 
     def tags(self) -> None:
-        self.settle()
-        self.emit("n = b[p]; p += 1")
+        self.leap("n = b[{}]", 1)
         self.emit("if n: p = tags(b, p, n)")
 
 
@@ -407,6 +408,11 @@ class _PositionsWriter(_Writer):
         if self.taken:
             self.take()
         super().settle()
+
+    def leap(self, reading: str, size: int) -> None:
+        if self.taken:
+            self.take()
+        super().leap(reading, size)
 
     def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
         return _topic_role(field, path)
