@@ -71,7 +71,7 @@ of the dashboard:
   --head-bytes, --literals, --max-cpu              as of requests (l7top requests --help)
   --memory SIZE                                    for what is kept (default: 256M)
 
-Capturing needs root: sudo l7top. Reading a capture does not: l7top --from FILE, or - for one on stdin."""
+Capturing needs root: sudo l7top. Reading a capture does not: l7top --from FILE (- for stdin)"""
 
 
 class _Parser(argparse.ArgumentParser):
