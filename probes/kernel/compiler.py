@@ -56,7 +56,7 @@ HOOKS = {  # beside those of the system calls
     "sched:sched_process_exit": "on_thread_exit",
     "sched:sched_process_exec": "on_exec",
 }
-STEPS = 48  # of a walk, as far as the verifier follows
+STEPS = 44  # of a walk, as far as the verifier follows
 
 
 def complete(knobs: dict[str, int], root: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ looked at. Where it is out of step (a start in mid-stream, bytes lost, a length 
 only where a chunk begins, for that is where writers put them.
 
 probes/kernel/program/framing.h does the same in the kernel; tests/framing holds both to one corpus of streams. The
-kernel alone gives up on a call of more than some 790 messages: what follows in that call is a gap.
+kernel alone gives up on a call of more than some 720 messages: what follows in that call is a gap.
 """
 
 from __future__ import annotations

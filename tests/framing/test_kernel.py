@@ -14,6 +14,7 @@ from probes.feeding import SHORT_HEAD_BYTES
 from probes.kernel.compiler import STEPS
 from probes.kernel.loader import Kernel
 from probes.records import Head
+from probes.scope import PortUse, Scope
 from probes.sources.framing import ConnectionFraming
 from tests.framing import messages as m
 from tests.framing.corpus import CUTS, OTHERS, SPLITS
@@ -102,6 +103,15 @@ def test_corpus(watch: Watch, cases: Sequence[Case], send: Send, receive: Receiv
         check(f"{case.name}, accepting end", *far, young=young)
         if not vectored:  # the steps are the calls
             assert len(heads) == len(case.inbound) + len(case.outbound), case.name
+
+
+@pytest.mark.parametrize("everywhere", [PortUse.NONE, PortUse.MONGODB, PortUse.KAFKA])
+@pytest.mark.parametrize("by_port", [PortUse.NONE, PortUse.MONGODB, PortUse.KAFKA, PortUse(7)])
+def test_the_verifier_accepts_whatever_is_looked_for(everywhere: PortUse, by_port: PortUse) -> None:
+    """Its bound is on instructions looked at, and what it can leave out differs between such programs."""
+    if everywhere or by_port:
+        scope = Scope(everywhere, {9999: by_port} if by_port else {})
+        Kernel(head_bytes=16384, ring_bytes=1 << 20, max_connections=64, scope=scope).close()
 
 
 def test_ignored_connections_are_told_with_a_reason(watch: Watch) -> None:

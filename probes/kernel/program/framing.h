@@ -241,8 +241,10 @@ inline_always void begin_quiet(struct cursor *q, struct connection *c, struct st
         s->id = c->label == LABEL_KAFKA ? big_endian(p + 4) : little_endian(p + 8);
         return;
     }
-    if (may_be_oneway(c, p, have))
+    u8 oneway = blur(q->last, may_be_oneway(c, p, have));
+    if (oneway)
         return;
+    held = blur(q->c, held);
     s->quiet = 1;
     s->id = c->label == LABEL_KAFKA ? big_endian(p + 8) : little_endian(p + 4);
     if (h->request_first_ns)
@@ -358,8 +360,7 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     s->quiet = 0;
     if (q->shadow)
         begin_quiet(q, c, s, held + more, held, available);
-    if (!s->quiet)
-        s->number++;
+    s->number += !blur(q->last, s->quiet);
     return 1;
 }
 
