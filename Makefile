@@ -3,12 +3,13 @@
 # sudo make live          the dashboard on this host as it is
 # sudo make test          setup for developers, then the linters and all tests, real servers included
 # sudo make bench         measure what tracing costs (takes minutes)
+# sudo make agreement     compare what l7top tells with what drivers and servers know (takes minutes)
 # sudo make screenshots   all pictures in screenshots/, taken in the demo (takes minutes)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help setup demo live test bench screenshots root packages tracefs
+.PHONY: help setup demo live test bench agreement screenshots root packages tracefs
 
 PYTHON := /usr/bin/python3
 
@@ -29,7 +30,7 @@ PICTURE_PACKAGES = \
   $(if $(wildcard /usr/share/fonts/truetype/firacode),,fonts-firacode) \
   $(if $(wildcard /usr/share/fonts/truetype/ancient-scripts),,fonts-symbola)
 WANTED = $(strip $(PACKAGES) \
-  $(if $(filter test bench,$(MAKECMDGOALS)),$(TEST_PACKAGES)) \
+  $(if $(filter test bench agreement,$(MAKECMDGOALS)),$(TEST_PACKAGES)) \
   $(if $(filter demo screenshots,$(MAKECMDGOALS)),$(SERVER_PACKAGES)) \
   $(if $(filter screenshots,$(MAKECMDGOALS)),$(PICTURE_PACKAGES)))
 
@@ -64,6 +65,10 @@ test: tracefs .venv/setup-dev
 bench: tracefs .venv/setup-dev
 	@trap '$(give_back)' EXIT
 	.venv/bin/python -m tests.benchmarks
+
+agreement: tracefs .venv/setup-dev
+	@trap '$(give_back)' EXIT
+	.venv/bin/python -m tests.agreement
 
 screenshots: .venv/setup-demo
 	@trap '$(give_back)' EXIT
