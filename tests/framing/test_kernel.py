@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 
 import pytest
 
@@ -44,16 +43,6 @@ from tests.framing.watch import HEAD_BYTES, EndLog, Script, Seen, Watch, framed,
 pytestmark = pytest.mark.live
 
 CHAINED = 33  # walks of one call, by tail calls
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["within-calls", "at-exits"])
-def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
-    within: bool = request.param
-    with closing(
-        Kernel(head_bytes=HEAD_BYTES, ring_bytes=16 << 20, max_connections=4096, socket_tracepoints=within)
-    ) as kernel:
-        assert kernel.adopts is not within
-        yield Watch(kernel)
 
 
 def look(watch: Watch, script: Script, *, scan: bool = False) -> list[tuple[EndLog, Seen | None]]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
 
 import pytest
 
 from probes.kernel.bpf import NOEXIST
-from probes.kernel.loader import Kernel
 from probes.records import Head
 from probes.sources.live import LiveSource
 from tests.framing import messages as m
@@ -30,19 +28,9 @@ from tests.framing.player import (
     writev,
 )
 from tests.framing.streams import Step, back, cut, out
-from tests.framing.watch import HEAD_BYTES, Seen, Watch
+from tests.framing.watch import Seen, Watch
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["within-calls", "at-exits"])
-def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
-    within: bool = request.param
-    with closing(
-        Kernel(head_bytes=HEAD_BYTES, ring_bytes=16 << 20, max_connections=4096, socket_tracepoints=within)
-    ) as kernel:
-        assert kernel.adopts is not within
-        yield Watch(kernel)
 
 
 def keep_quiet(watch: Watch, pid: int, end: End) -> None:

@@ -117,5 +117,5 @@ sys.exit(main())
 @pytest.mark.parametrize("module", ["probes.cli", "probes.doctor", "probes.filters", "probes.store.red"])
 def test_ctrl_c_while_modules_are_imported_is_no_traceback(command: str, module: str) -> None:
     process = [sys.executable, "-c", _INTERRUPTED_WHERE, module, command]
-    ended = subprocess.run(process, cwd=CHECKOUT, capture_output=True, check=False)
+    ended = subprocess.run(process, cwd=CHECKOUT, capture_output=True, check=False, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.INTERRUPTED, b"", b"")
