@@ -11,7 +11,7 @@ from probes.options import CaptureOptions
 from probes.outputs.recording.tap import Tap
 from probes.protocols.chosen import chosen, complaints
 from probes.protocols.interface import RAW, LooksAround, WireProtocol
-from probes.records import Connection, Ledger, Session, Times
+from probes.records import Connection, Ledger, Session, Side, Times
 from probes.scope import PortUse, Scope
 from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
@@ -69,7 +69,9 @@ class Collector:
         self._ledger = Ledger()
         self._selected = selected(options.side, options.pids)
         self._tap = tap
-        self._ends = Ends(self._selecting(emit), self._ledger, quieten=self._quieten)
+        wanted_all = options.side is Side.BOTH and not options.pids  # the usual case: nothing is asked per session
+        selecting = emit if wanted_all else self._selecting(emit)
+        self._ends = Ends(selecting, self._ledger, quieten=self._quieten)
         spoken = self.protocols.values() if tap is None else map(tap.watched, self.protocols.values())
         self._pairing = Pairing(tuple(spoken), self._ends.session, self._ledger)
         rooms: Sink = _Rooms(self._pairing, self._ends)
