@@ -29,7 +29,6 @@ def main() -> int:
 
 def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     _give_up_privileges()
-    privileges.run_last()
     privileges.die_with(parent, signal.SIGTERM)
 
     from probes.protocols.chosen import known_protocols  # only now: none of it has to be root's

@@ -63,8 +63,8 @@ def test_each_process_may_do_what_it_needs_and_the_screen_outlives_the_collector
     assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in l7top.pids} == {"900\n"}
     nice = {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in l7top.pids}
     assert nice[l7top.parent] >= 5
-    assert nice[l7top.screen] >= 5
-    assert nice[l7top.collector] == os.getpriority(os.PRIO_PROCESS, 0)  # it may not fall behind
+    # Where all CPUs are taken, these may neither fall behind nor keep somebody waiting.
+    assert nice[l7top.screen] == nice[l7top.collector] == os.getpriority(os.PRIO_PROCESS, 0)
 
     of_collector = status(l7top.collector)
     needed = {privileges.CAP_SYS_PTRACE, privileges.CAP_DAC_READ_SEARCH, privileges.CAP_BPF}
