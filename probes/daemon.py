@@ -42,6 +42,7 @@ def _run() -> ExitCode:
     told = json.loads(channel.recv(ORDER_BYTES))
     privileges.die_with(told["parent"], signal.SIGKILL)
     privileges.die_first()
+    privileges.run_beside_others()
     if told["stdin"] is not None:
         os.dup2(told["stdin"], 0)
         os.close(told["stdin"])
@@ -70,7 +71,6 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
         closing(Collector(options, feeding.ended, open_source, sparing=Level.COUNTING)) as capture,
     ):
         if options.is_live:
-            # Not ranked behind others: on a host whose CPUs are all taken it would fall behind what it is there to see.
             privileges.keep_only(_needed())
         else:
             privileges.run_last()

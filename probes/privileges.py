@@ -5,6 +5,7 @@ All of it counts for the calling thread: to be called before there is another. R
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -21,6 +22,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _MOST_CAPABILITIES = 64
 _OOM_SCORE_ADJ = 900
 _NICE = 5
+_AUTOGROUP_NICE = -20
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -36,6 +38,19 @@ def die_first() -> None:
 def run_last() -> None:
     """Lets others run before this process and the children that it has from now on."""
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def run_beside_others() -> None:
+    """Lets this process's session have the CPU that it needs on a host whose CPUs are all taken; to be called as root.
+
+    Where no cgroup says otherwise, the kernel shares the CPU out by sessions ("autogroups", sched(7)), not by
+    processes: Linux 6.18 leaves a small one waiting for many seconds beside a busy one of the same weight. Where there
+    is one CPU only, others would wait for this one.
+    """
+    if os.cpu_count() == 1:
+        return
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+        file.write(str(_AUTOGROUP_NICE))
 
 
 def die_with(parent: int, number: signal.Signals) -> None:

@@ -40,8 +40,7 @@ class OnTerminal:
     def __enter__(self) -> Self:
         self.terminal, theirs = pty.openpty()
         self.is_open = True
-        columns, lines = self._size
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.resize(*self._size)
         self._settings = termios.tcgetattr(theirs)
         self.process = subprocess.Popen(
             self._command,
@@ -81,6 +80,9 @@ class OnTerminal:
             except OSError:
                 return False
         return True
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def press(self, keys: str) -> None:
         os.write(self.terminal, keys.encode())

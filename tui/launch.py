@@ -49,7 +49,6 @@ def run(
     first = f"the first packet of {options.source_name}"
     headless.narrate("attaching probes …" if options.is_live else f"waiting for {first} …")
     with Screen(screen, filter_text) as shown, Background(options, collector, stdin=stdin) as capture:
-        privileges.run_last()  # only now: whoever starts this is in a hurry
         with _held_signals(), Terminal() as terminal:
             code = shown.show(capture, terminal)
         complaint = capture.complaint()
@@ -96,7 +95,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def _held_signals() -> Iterator[None]:
-    """Signals wait until they are asked for. The screen inherits that, and takes them when it can."""
+    """Signals wait until they are asked for."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ASKING, signal.SIGCHLD})
     try:
         yield
@@ -115,13 +114,15 @@ class Screen:
 
     def __enter__(self) -> Self:
         self._channel, theirs = portable.channel()
-        with theirs, _held_signals():  # Ctrl-C is for this process alone
+        with theirs:
             self._process = subprocess.Popen(
                 [*self._command, str(theirs.fileno()), str(os.getpid()), self._filter_text],
                 stderr=1,
                 env={**os.environ, **ENVIRONMENT},
+                start_new_session=True,  # to be given CPU apart from whatever else this terminal runs
                 pass_fds=[theirs.fileno()],
             )
+        signal.signal(signal.SIGWINCH, lambda *_: self._process.send_signal(signal.SIGWINCH))
         return self
 
     def show(self, capture: Background, terminal: Terminal) -> int:
@@ -149,6 +150,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        signal.signal(signal.SIGWINCH, signal.SIG_DFL)
         self._channel.close()
         self._process.kill()  # where it was never opened, it has not touched the terminal
         self._process.wait()

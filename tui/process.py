@@ -1,7 +1,7 @@
 """The screen's process: `python -m tui.process CHANNEL PARENT [FILTER]`, CHANNEL a unix socket that brings the store.
 
 It draws what others wrote, so it begins by giving up whatever root could do. It opens when the store's descriptor
-comes, and ends where that never comes; the signals that its parent held back reach it then.
+comes, and ends where that never comes. It is no part of the terminal's session: its parent tells it what that hears.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def main() -> int:
 
 
 def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
+    privileges.run_beside_others()
     _give_up_privileges()
     privileges.die_with(parent, signal.SIGTERM)
 
@@ -41,7 +42,6 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     if not descriptors:
         return ExitCode.OK
     threading.Thread(target=_outlive_briefly, args=(parent,), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     view = Reader(descriptors[0])
     facts = view.facts()
     literals = facts.literals

@@ -73,6 +73,9 @@ class RequestsPanel(Panel):
     def on_line_table_highlighted(self) -> None:
         self._tell()
 
+    def on_resize(self) -> None:
+        self._tell()  # there was no room before the panel was first laid out
+
     def _match(self, view: View) -> None:
         """Which rows fit, as far as they are not known yet; without those that are gone."""
         span = view.span()
