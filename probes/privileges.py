@@ -45,12 +45,23 @@ def run_beside_others() -> None:
 
     Where no cgroup says otherwise, the kernel shares the CPU out by sessions ("autogroups", sched(7)), not by
     processes: Linux 6.18 leaves a small one waiting for many seconds beside a busy one of the same weight. Where there
-    is one CPU only, others would wait for this one.
+    is one CPU only, others would wait for this one: there it stays as it was.
     """
-    if os.cpu_count() == 1:
+    if not LINUX or os.cpu_count() == 1:
         return
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
         file.write(str(_AUTOGROUP_NICE))
+
+
+def run_at_once() -> None:
+    """Lets this process, not its children, run before all others: for one that only waits for what it has to do.
+
+    Without the right to, or in a cgroup that has no real time, everything stays as it was.
+    """
+    if not LINUX:
+        return
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def die_with(parent: int, number: signal.Signals) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -134,6 +135,8 @@ class Dashboard(TerminalApp):
         self._prompt.hold(self._filter, text=self._filter_text)
         self._go(self._place)
         self._clock.start()
+        if not self.is_headless:
+            gc.freeze()  # what is here stays: to look through it again and again would keep a key waiting for 0.1 s
         if not self.is_headless:
             for sign in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(sign, self.exit)

@@ -49,6 +49,7 @@ def run(
     first = f"the first packet of {options.source_name}"
     headless.narrate("attaching probes …" if options.is_live else f"waiting for {first} …")
     with Screen(screen, filter_text) as shown, Background(options, collector, stdin=stdin) as capture:
+        privileges.run_at_once()
         with _held_signals(), Terminal() as terminal:
             code = shown.show(capture, terminal)
         complaint = capture.complaint()

@@ -65,7 +65,8 @@ def autogroup_nice(pid: int) -> int:
 
 def test_each_process_may_do_what_it_needs_and_the_screen_outlives_the_collector(l7top: Running) -> None:
     assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in l7top.pids} == {"900\n"}
-    # Where all CPUs are taken, these may neither fall behind nor keep somebody waiting; the operator's shell is as it was.
+    # Where all CPUs are taken, none may fall behind or keep somebody waiting; the operator's shell is as it was.
+    assert [os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK for pid in l7top.pids] == [os.SCHED_RR, 0, 0]
     assert [autogroup_nice(pid) for pid in l7top.pids] == [0, -20, -20]
 
     of_collector = status(l7top.collector)
