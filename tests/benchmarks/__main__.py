@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from tests.benchmarks import captures, kafka_parsing, mongodb_parsing, recording, screen, start, store, throughput
+from tests.benchmarks import captures, end, kafka_parsing, mongodb_parsing, recording, screen, start, store, throughput
 
 BENCHMARKS = {
     "captures": captures.main,
+    "end": end.main,
     "kafka": kafka_parsing.main,
     "mongodb": mongodb_parsing.main,
     "recording": recording.main,
