@@ -39,7 +39,7 @@ from probes.sources.source import Ignored
 
 _AF_INET, _AF_INET6 = 2, 10
 _SCAN_EVERY_NS = 2_000_000_000
-_SCAN_SHARE = 100  # a scan may take one part in so many of the time
+_SCAN_SHARE = 400  # a scan may take one part in so many of the time: calls tell of nearly all there is to find
 _IGNORED_KEPT = 1024
 _ENDED_KEPT = 4096  # connections whose last pieces may still come
 _WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
