@@ -6,8 +6,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import ApacheKafka, Mongod, Redis, Tansu
+
+# No test fails because the machine is busy.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 LIVE_REQUIRED = bool(os.environ.get("L7TOP_REQUIRE_LIVE") or os.environ.get("CI"))
 LIVE_FOLDER = Path(__file__).parent / "live"

@@ -1,8 +1,12 @@
-"""How much work a call is, without a clock: the lines of Python that it runs. The same on every machine, every time."""
+"""How much work a call is, without a clock: the lines of Python that it runs, and the memory that it holds.
+
+The same on every machine, every time.
+"""
 
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -24,3 +28,13 @@ def lines_run(work: Callable[[], Any]) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+def bytes_held(work: Callable[[], Any]) -> int:
+    """How much memory Python sets aside for `work` at the most at one time, beyond what it held before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -1,23 +1,21 @@
-"""`python -m tests.fuzz.captures [DIRECTORY] [-runs=N]`: mutated captures, by atheris, up to the heads.
+"""`python -m tests.fuzz.captures`: mutated captures up to the heads, in the ways that `engine` describes.
 
-Nothing but CaptureError may come out of it, and nothing may be held beyond its bound. Needs the extra `fuzz`
-(`.venv/bin/pip install -e .[fuzz]`). Options are libFuzzer's; DIRECTORY keeps the inputs that it finds worth mutating,
-at first some captures of the unit tests. An input is a byte that says what it is, and a capture (even) or segments
-(odd), of which each takes 9 bytes and its payload. Now and then it tells how many packets and segments went through.
+Nothing but CaptureError may come out of it, and nothing may be held beyond its bound. The seeds are some captures of
+the unit tests. An input is a byte that says what it is, and a capture (even) or segments (odd), of which each takes 9
+bytes and its payload. At the end it tells how many packets and segments went through.
 """
 
 from __future__ import annotations
 
+import atexit
 import struct
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-import atheris
+from tests.fuzz import engine
 
 # What is instrumented has to be imported first.
-with atheris.instrument_imports(include=["probes.sources"]):
+with engine.instrumented("probes.sources"):
     from probes.sources.captures.container import CaptureError, Container
     from probes.sources.captures.conversation import Conversation, Desk
     from probes.sources.captures.inflate import Inflation
@@ -29,8 +27,6 @@ from probes.records import Connection, Head, Times
 from tests.captures.test_truth import kafka_exchange, mongodb_exchange
 from tests.captures.writing import LINKS, Wire, pcap, pcapng
 
-MAX_BYTES = 16_384
-TOLD_EVERY = 10_000  # inputs
 FLOW = bytes((10, 0, 0, 1, 10, 0, 0, 2)) + struct.pack(">HH", 40_000, 27_017)
 _STEP = struct.Struct(">BBhhBH")  # direction and flags, payload's length, sequence, acknowledgement, time, snapped
 
@@ -140,15 +136,12 @@ def run_segments(data: bytes) -> None:
     way.finish()
 
 
-def one_input(data: bytes) -> None:
-    went_through["inputs"] += 1
-    if went_through["inputs"] % TOLD_EVERY == 0:
-        print(dict(went_through), flush=True)
-    if data:
-        (run_segments if data[0] & 1 else run_capture)(data[1:])
+def run(data: bytes, around: engine.Around) -> None:
+    what = run_segments if data[0] & 1 else run_capture
+    around(what.__name__, lambda: what(data[1:]))
 
 
-def first_inputs() -> Iterator[bytes]:
+def seeds() -> Iterator[bytes]:
     for number, link in enumerate(LINKS):
         wire = Wire()
         wire.open()
@@ -168,16 +161,6 @@ def first_inputs() -> Iterator[bytes]:
         yield b"\1" + steps
 
 
-def main() -> None:
-    folder = next((Path(word) for word in sys.argv[1:] if not word.startswith("-")), None)
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-        for number, data in enumerate(first_inputs()):
-            (folder / f"first-{number}").write_bytes(data)
-    options = [f"-max_len={MAX_BYTES}", f"-artifact_prefix={folder or '.'}/"]
-    atheris.Setup([*sys.argv, *options], one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    atexit.register(lambda: print(dict(went_through)))
+    raise SystemExit(engine.main(engine.Target(run, seeds, CaptureError, options=1)))

@@ -1,42 +1,28 @@
-"""`python -m tests.fuzz.mongodb [DIRECTORY] [-runs=N]`: mutated messages through MongoDB's parser, by atheris.
+"""`python -m tests.fuzz.mongodb`: mutated messages through MongoDB's parser, in the ways that `engine` describes.
 
-Nothing but ProtocolError may come out of it. Needs the extra `fuzz` (`.venv/bin/pip install -e .[fuzz]`). Options are
-libFuzzer's; DIRECTORY keeps the inputs that it finds worth mutating, at first those of the unit tests. Each input is
-two bytes that say how much of a message was captured, and the message.
-
-`python -m tests.fuzz.mongodb --cost DIRECTORY` takes each input of a directory through each function by itself, and
-prints the longest CPU time and the most memory that one took.
+Nothing but ProtocolError may come out of it. Each input is two bytes (how much of a message was captured, of its tail,
+what it answers, and whether values are shown), and the message.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
+import struct
+from collections.abc import Iterator
 
-import atheris
+from tests.fuzz import engine
 
 # What is instrumented has to be imported first.
-COSTS_ONLY = "--cost" in sys.argv
-with nullcontext() if COSTS_ONLY else atheris.instrument_imports(include=["probes.protocols"]):
+with engine.instrumented("probes.protocols"):
     from probes.protocols.interface import ProtocolError
     from probes.protocols.mongodb import MongoDB
     from probes.protocols.mongodb.lives import Lives
 
-from probes.records import Connection, Head, Session, Side, Status, Times  # noqa: E402
-from probes.store.view import Exchange  # noqa: E402
-from tests.unit.mongodb_messages import command, compressed  # noqa: E402
-from tests.unit.test_mongodb_hostile import BOMBS, HOSTILE, MESSAGES  # noqa: E402
+from probes.records import Head, Session, Side, Status, Times
+from probes.store.view import Exchange
+from tests.unit.mongodb_messages import CONNECTION, command, compressed
+from tests.unit.test_mongodb_hostile import BOMBS, HOSTILE, MESSAGES
 
-MAX_BYTES = 16_384
 FIND = command({"find": "orders", "filter": {"a": 1}, "$db": "shop"})
-CONNECTION = Connection(1, None)
-
-Call = tuple[str, Callable[[], Any]]
 
 
 def head_of(data: bytes) -> Head:
@@ -48,95 +34,43 @@ def head_of(data: bytes) -> Head:
     return Head(True, 0, 1, 2, total, message[:captured], message[total - tail_bytes :] if tail_bytes else b"")
 
 
-def calls(head: Head) -> Iterator[Call]:
-    """Everything that is ever done with a head, each by itself; what one gave is sent on to the next."""
-    mongodb, lives = MongoDB(), Lives()
+def run(data: bytes, around: engine.Around) -> None:
+    """Everything that is ever done with a head, each by `around`; it gives None where that refuses."""
+    head, mongodb, lives = head_of(data), MongoDB(), Lives()
     memory = mongodb.memory(CONNECTION)
-    yield "identify", lambda: mongodb.identify(head.data, head.total)
-    request = yield "request", lambda: mongodb.request(head, memory)
-    yield "reply_to", lambda: mongodb.reply_to(head)
+    around("identify", lambda: mongodb.identify(head.data, head.total))
+    request = around("request", lambda: mongodb.request(head, memory))
+    around("reply_to", lambda: mongodb.reply_to(head))
     find = mongodb.request(Head(True, 0, 1, 2, len(FIND), FIND), memory)
-    for asked in (find, request, None):
-        reply = yield "reply", lambda: mongodb.reply(head, asked, memory)  # noqa: B023 - called at once
-        session = Session("mongodb", Status.OK, Side.SERVER, CONNECTION, asked, reply, Times(1, 2, 3, 4), 1, 1)
-        for literals in (False, True):
-            yield f"record, literals {literals}", lambda: mongodb.record(session, literals=literals)  # noqa: B023
-        yield "lives", lambda: lives.take(Exchange(1, Status.OK, 1, 2, asked, reply))  # noqa: B023
+    asked = (find, request, None)[data[1] % 3]
+    reply = around("reply", lambda: mongodb.reply(head, asked, memory))
     if request is not None:
-        yield "shape", lambda: request.shape
+        around("shape", lambda: request.shape)
+    for its_request in (asked, None) if request is asked else (asked, request):
+        if its_request is None and reply is None:
+            continue
+        session = Session("mongodb", Status.OK, Side.SERVER, CONNECTION, its_request, reply, Times(1, 2, 3, 4), 1, 1)
+        literals = data[1] % 2 == 1
+        around(f"record, literals {literals}", lambda: mongodb.record(session, literals=literals))  # noqa: B023
+        around("lives", lambda: lives.take(Exchange(1, Status.OK, 1, 2, its_request, reply)))  # noqa: B023
 
 
-def run(head: Head, around: Callable[[str, Callable[[], Any]], Any]) -> None:
-    """All calls, each made by `around`."""
-    its = calls(head)
-    given = None
-    while True:
-        try:
-            name, call = its.send(given)  # type: ignore[attr-defined]
-        except StopIteration:
-            return
-        try:
-            given = around(name, call)
-        except ProtocolError:
-            given = None
+def seeds() -> Iterator[bytes]:
+    for each in [*MESSAGES, *HOSTILE.values(), *(compressed(each, 2) for each in HOSTILE.values())]:
+        for cut, tail in ((0, 255), (180, 254), (180, 100)):
+            yield bytes([cut, tail]) + each[: engine.MAX_BYTES]
 
 
-def one_input(data: bytes) -> None:
-    if len(data) > 2:
-        run(head_of(data), lambda _, call: call())
+def dear() -> Iterator[bytes]:
+    for each in BOMBS.values():
+        for tail in range(250, 256):
+            yield bytes([0, tail]) + compressed(each, 2)
 
 
-def seeds() -> list[bytes]:
-    messages = [*MESSAGES, *HOSTILE.values()]
-    messages += [compressed(each, 2) for each in (*messages, *BOMBS.values())]
-    return [bytes([cut, 255]) + each[:MAX_BYTES] for each in messages for cut in (0, 180)]
-
-
-def cost(directory: Path) -> None:
-    """Prints what the dearest input of a directory costs, by function."""
-    longest: dict[str, float] = {}
-    most: dict[str, int] = {}
-
-    def timed(name: str, call: Callable[[], Any]) -> Any:
-        began = time.process_time()
-        try:
-            return call()
-        finally:
-            longest[name] = max(longest.get(name, 0.0), time.process_time() - began)
-
-    def weighed(name: str, call: Callable[[], Any]) -> Any:
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        try:
-            return call()
-        finally:
-            most[name] = max(most.get(name, 0), tracemalloc.get_traced_memory()[1] - before)
-
-    inputs = [path.read_bytes() for path in directory.iterdir()]
-    heads = [head_of(data) for data in inputs if len(data) > 2]
-    for head in heads:
-        run(head, timed)
-    tracemalloc.start()
-    for head in heads:
-        run(head, weighed)
-    for name, seconds in longest.items():
-        print(f"{name:<24} {seconds * 1e3:>8.2f} ms {most[name] / 1024:>8.0f} KiB")
-    print(f"{len(heads)} inputs")
-
-
-def main() -> None:
-    if COSTS_ONLY:
-        cost(Path(sys.argv[-1]))
-        return
-    directory = next((Path(each) for each in sys.argv[1:] if not each.startswith("-")), None)
-    if directory is not None:
-        directory.mkdir(exist_ok=True)
-        for number, seed in enumerate(seeds()):
-            (directory / f"seed-{number}").write_bytes(seed)
-    options = [f"-max_len={MAX_BYTES}", f"-artifact_prefix={directory or '.'}/"]
-    atheris.Setup([*sys.argv, *options], one_input)
-    atheris.Fuzz()
+def fit(message: bytearray) -> None:
+    if len(message) >= 4:
+        struct.pack_into("<i", message, 0, len(message))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(engine.main(engine.Target(run, seeds, ProtocolError, options=2, dear=dear, fit=fit)))

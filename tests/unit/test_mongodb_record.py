@@ -261,6 +261,33 @@ class TestLiterals:
             if depth <= 100:
                 assert record["request"]["f"]
 
+    @pytest.mark.parametrize("broken", [False, True])
+    def test_of_many_values_the_first(self, broken: bool) -> None:
+        asked = command({"find": "c", "filter": {"n": {"$in": list(range(2_000))}}, "limit": 5, "$db": "d"})
+        if broken:  # then they are read one by one
+            asked = asked.replace(b"\x10limit\0", b"\x0flimit\0")
+        record = record_of(request_of(asked), literals=True)
+        shown = record["request"]["filter"]["n"]["$in"]
+        assert shown == list(range(len(shown)))
+        assert 1_000 < len(shown) < 1_024
+        assert record["request_cut"] is True
+
+    @pytest.mark.parametrize(("count", "shown", "cut"), [(128, 128, False), (129, 128, True)])
+    def test_of_many_documents_the_first(self, count: int, shown: int, cut: bool) -> None:
+        documents = [{"_id": number} for number in range(count)]
+        asked = op_msg(kind0({"insert": "c", "$db": "d"}), kind1("documents", documents))
+        record = record_of(request_of(asked), literals=True)
+        assert record["request"]["documents"] == documents[:shown]
+        assert record.get("request_cut", False) is cut
+
+    def test_of_many_bytes_the_first(self) -> None:
+        documents = [{"_id": number, "text": "x" * 1_000} for number in range(100)]
+        asked = compressed(op_msg(kind0({"insert": "c", "$db": "d"}), kind1("documents", documents)), 2)
+        record = record_of(request_of(asked), literals=True)
+        assert record["request"]["documents"][:15] == documents[:15]
+        assert len(record["request"]["documents"]) < 18
+        assert record["request_cut"] is True
+
     def test_undecodable_values_are_left_out(self) -> None:
         data = command({"find": "c", "text": "abcdef", "n": 5, "$db": "d"})
         broken = data.replace(b"\x02text\0", b"\x0ftext\0")

@@ -104,7 +104,12 @@ def api(api_key: int) -> Api | None:
 
 def api_key(name: str) -> int:
     """The key of the API of that name. Raises KeyError."""
-    return {each.name: each.key for each in apis().values()}[name]
+    return _keys()[name]
+
+
+@cache
+def _keys() -> dict[str, int]:
+    return {each.name: each.key for each in apis().values()}
 
 
 @cache

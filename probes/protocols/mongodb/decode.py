@@ -1,6 +1,7 @@
 """Documents as values that JSON can hold (MongoDB Extended JSON v2, relaxed): slow, for when someone looks.
 
-Of a document that was cut, or that BSON's decoder refuses, every element is given that can be.
+Of a document that was cut, or that BSON's decoder refuses, every element is given that can be. Of one message no more
+is decoded than anybody will read: captured bytes must not choose how long that takes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any
 
 import bson
@@ -48,8 +49,29 @@ _CODEC = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 _MAX_DEPTH = 64
-_MAX_DOCUMENTS = 128
-_MAX_BYTES = 16 * 1024  # of one document
+
+
+@dataclass(slots=True)
+class Room:
+    """How much of a message is still decoded."""
+
+    documents: int = 128
+    bytes: int = 16 * 1024
+    values: int = 1024
+
+    def first(self, value: Any) -> Any:
+        """Of a decoded value as much as there is room for."""
+        if isinstance(value, dict):
+            return {key: self.first(each) for key, each in value.items() if self.take()}
+        if isinstance(value, list):
+            return [self.first(each) for each in value if self.take()]
+        return value
+
+    def take(self) -> bool:
+        """Whether there is room for one more value, which is then taken; below 0 something was left out."""
+        self.values -= self.values >= 0
+        return self.values >= 0
+
 
 Decoded = tuple[dict[str, Any], bool]
 """A value for JSON, and whether it is all that was sent."""
@@ -97,10 +119,11 @@ def _op_msg(message: Message) -> Decoded | None:
     sections = read_sections(message)
     if sections.body is None or sections.base:
         return None
-    value, complete = decode(sections.body)
+    room = Room()
+    value, complete = decode(sections.body, room)
     for sequence in sections.sequences:
         documents = documents_from(message.data[: sequence.stop], sequence.start, sequence.end)
-        decoded, whole = _decoded(documents)
+        decoded, whole = _decoded(documents, room)
         value[sequence.identifier.decode("utf-8", "replace")] = decoded
         complete = complete and whole
     return value, complete and message.whole
@@ -121,37 +144,48 @@ def _on_namespace(message: Message, *, command: bool) -> Decoded | None:
         count, id = INT32.unpack_from(message.data, at)[0], INT64.unpack_from(message.data, at + 4)[0]
         return {"number_to_return": count, "cursor_id": str(id)}, True
     value: dict[str, Any] = {}
-    complete = message.whole
+    room, complete = Room(), message.whole
     documents = documents_from(message.data, documents_at, message.length)
     for name, document in zip(_LEGACY_DOCUMENTS[message.opcode], documents, strict=False):
-        value[name], whole = decode(document)
+        value[name], whole = decode(document, room)
         complete = complete and whole
     return (value.get("query", {}) if command else value), complete
 
 
 def _all(message: Message, at: int) -> Decoded:
     """The documents from `at` to the message's end."""
-    decoded, complete = _decoded(documents_from(message.data, at, message.length))
+    decoded, complete = _decoded(documents_from(message.data, at, message.length), Room())
     return {"documents": decoded}, message.whole and complete
 
 
-def _decoded(documents: Iterator[Document]) -> tuple[list[dict[str, Any]], bool]:
-    """The first of these documents, and whether they are all there, and complete."""
-    decoded = [decode(document) for document in islice(documents, _MAX_DOCUMENTS)]
-    return [item for item, _ in decoded], all(whole for _, whole in decoded) and next(documents, None) is None
+def _decoded(documents: Iterator[Document], room: Room) -> tuple[list[dict[str, Any]], bool]:
+    """As many of these documents as there is room for, and whether they are all there, and complete."""
+    decoded: list[dict[str, Any]] = []
+    complete = True
+    for document in documents:
+        if min(room.documents, room.bytes, room.values) <= 0:
+            return decoded, False
+        room.documents -= 1
+        value, whole = decode(document, room)
+        decoded.append(value)
+        complete = complete and whole
+    return decoded, complete
 
 
-def decode(document: Document) -> Decoded:
+def decode(document: Document, room: Room | None = None) -> Decoded:
     """`document` as Extended JSON, and whether it is complete. Of a large one the first bytes."""
-    if document.end - document.start > _MAX_BYTES:
-        document = document._replace(stop=min(document.stop, document.start + _MAX_BYTES), rest=None)
+    room = room or Room()
+    if document.end - document.start > room.bytes:
+        document = document._replace(stop=min(document.stop, document.start + room.bytes), rest=None)
+    room.bytes -= document.stop - document.start
     if document.whole:
         try:
-            return _to_json(bson.decode(document.data[document.start - 4 : document.end + 1], _CODEC)), True
+            value = bson.decode(document.data[document.start - 4 : document.end + 1], _CODEC)
+            return _to_json(room.first(value)), room.values >= 0
         except _UNDECODABLE:
             pass
     try:
-        return _to_json(_salvage(document, 0)), False
+        return _to_json(_salvage(document, room, 0)), False
     except _UNDECODABLE:
         return {}, False
 
@@ -165,14 +199,16 @@ def _to_json(value: dict[str, Any]) -> dict[str, Any]:
     return decoded
 
 
-def _salvage(document: Document, depth: int) -> dict[str, Any]:
+def _salvage(document: Document, room: Room, depth: int) -> dict[str, Any]:
     """Every element of `document` that can be decoded, one by one."""
     value: dict[str, Any] = {}
     try:
         for element in elements(document):
+            if not room.take():
+                break
             nested = document.nested(element)
             if nested is not None and depth < _MAX_DEPTH:
-                inner = _salvage(nested, depth + 1)
+                inner = _salvage(nested, room, depth + 1)
                 key = element.key.decode("utf-8", "replace")
                 value[key] = list(inner.values()) if element.type == ARRAY else inner
             elif nested is None and element.whole:
