@@ -12,6 +12,7 @@ without the field fits no term but `!=`.
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -248,7 +249,9 @@ def field_of(term: Term) -> Field:
     """The field that `term` is about. Raises FilterError."""
     field = FIELDS.get(term.field.lower())
     if field is None:
-        raise FilterError(f"there is no field {term.field!r} to filter by: the fields are {', '.join(FIELDS)}")
+        alike = difflib.get_close_matches(term.field.lower(), FIELDS, 1)
+        perhaps = f"perhaps {alike[0]}; " if alike else ""
+        raise FilterError(f"there is no field {term.field!r} to filter by: {perhaps}the fields are {', '.join(FIELDS)}")
     return field
 
 

@@ -141,7 +141,7 @@ def test_an_unknown_address_fits_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("operatoin:find", "there is no field 'operatoin' to filter by: the fields are protocol, operation, "),
+        ("operatoin:find", "there is no field 'operatoin' to filter by: perhaps operation; the fields are protocol, "),
         ("find", "'find' is no term: write field:value"),
         ("status:ok or status:error", "'or' is no term"),
         ("not status:ok", "'not' is no term"),

@@ -137,7 +137,7 @@ def _hanging_row(key: tuple[object, ...], row: Row, now_ns: int) -> LineRow:
 
 
 def _slowest() -> Sequence[Measure]:
-    return _what("SLOWEST"), replace(P99, column=replace(P99.column, width=7)), RATE
+    return _what("SLOWEST, one of each first"), replace(P99, column=replace(P99.column, width=7)), RATE
 
 
 def _failing() -> Sequence[Measure]:
