@@ -13,6 +13,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from probes.outputs.escape import UNSAFE
@@ -55,7 +56,7 @@ FIELDS = (
 """Every top-level name, in order; beside them only the protocol's own object, under the protocol's name."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_LIFTED = ("error", "trace_id", "span_id", "request", "response")  # what a protocol gives for the top level
+_LIFTED = frozenset({"error", "trace_id", "span_id", "request", "response"})  # what a protocol gives for the top level
 _MAX_INTEGER = 2**53
 _MAX_DEPTH = 64
 _CLOCK_STEP_NS = 1_000_000
@@ -99,17 +100,25 @@ class CaptureClock(WallClock):
 def iso_time(microseconds: int) -> str:
     """`microseconds` since the epoch as ISO 8601 in UTC."""
     seconds, micros = divmod(microseconds, 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"
+    return f"{_iso_second(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _iso_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def plain(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """`value` as JSON can hold it: what JSON has no type for becomes text, what nests beyond `depth` too."""
-    if isinstance(value, str) or value is None or isinstance(value, bool):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
         return value
     if isinstance(value, int):
         return value if -_MAX_INTEGER <= value <= _MAX_INTEGER else str(value)
     if isinstance(value, float):
         return value if value - value == 0 else str(value)  # NaN and the infinities have no JSON
+    if isinstance(value, str):
+        return value
     if depth and isinstance(value, Mapping):
         return {str(key): plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, bytes | bytearray | memoryview):
@@ -128,7 +137,7 @@ def _process(process: Process) -> dict[str, Any]:
 
 def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -> dict[str, Any]:
     """The record of `session`. `own` is its protocol's part, with the texts that may hold literals."""
-    lifted = {name: plain(own[name]) for name in _LIFTED if name in own}
+    lifted = {name: plain(own[name]) for name in _LIFTED & own.keys()}
     request, reply, times = session.request, session.reply, session.times
 
     microseconds = clock.microseconds(times.request_first or times.reply_first)
@@ -176,11 +185,12 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
         record["request_id"] = request.id
     if reply is not None and reply.id is not None:
         record["response_id"] = reply.id
-    record["truncated"] = any(part is not None and part.truncated for part in (request, reply))
+    record["truncated"] = (request is not None and request.truncated) or (reply is not None and reply.truncated)
 
     for name, address in (("client", session.client_address), ("server", session.server_address)):
-        if str(address):
-            record[name] = str(address)
+        shown = str(address)
+        if shown:
+            record[name] = shown
     record["seen_from"] = str(session.seen_from)
     for name, process in (
         ("client_process", session.client_process),
@@ -192,10 +202,12 @@ def session_record(session: Session, own: Mapping[str, Any], clock: WallClock) -
     for name in ("trace_id", "span_id"):
         if name in lifted:
             record[name] = lifted[name]
-    attributes = [pair for part in (request, reply) if part is not None for pair in part.attributes]
+    attributes = (request.attributes if request is not None else ()) + (reply.attributes if reply is not None else ())
     if attributes:
         record["attributes"] = {name: plain(value) for name, value in attributes}
-    details = {name: plain(value) for name, value in own.items() if name not in _LIFTED}
+    details = {
+        name: value if type(value) is str else plain(value) for name, value in own.items() if name not in _LIFTED
+    }
     if details:
         record[session.protocol] = details
     for name in ("request", "response"):
@@ -238,7 +250,8 @@ def _json_escape(match: re.Match[str]) -> str:
 def json_line(record: dict[str, Any]) -> bytes:
     """`record` as one line of UTF-8 JSON, its newline included. Lone surrogates become U+FFFD."""
     text = _encode(record)
-    if not text.isprintable():
+    # The encoder has escaped C0's control characters; of ASCII that leaves one.
+    if not (text.isascii() and "\x7f" not in text) and not text.isprintable():
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = UNSAFE.sub(_json_escape, text)
     return text.encode() + b"\n"

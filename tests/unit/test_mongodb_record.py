@@ -9,6 +9,8 @@ import bson
 import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
 from bson.son import SON
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probes.protocols.mongodb import MongoDB
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
@@ -18,6 +20,7 @@ from tests.unit.mongodb_messages import (
     CONNECTION,
     LSID,
     REPLY_END,
+    Doc,
     answer,
     command,
     compressed,
@@ -349,3 +352,41 @@ def test_a_compressed_exchange() -> None:
     assert record["nreturned"] == 2
     assert record["request"]["filter"] == {"email": "x"}
     assert record_of(*exchange(FIND, compressed(answer(CURSOR), 2)))["compressor"] == "zlib"
+
+
+FIELDS = st.sampled_from(
+    [
+        {"lsid": LSID},
+        {"lsid": {**LSID, "uid": Binary(bytes(32))}},
+        {"readConcern": {"level": "majority"}},
+        {"txnNumber": Int64(3), "autocommit": False},
+        {"maxTimeMS": 500},
+        {"filter": {"lsid": LSID, "hint": "no option"}},
+        {"comment": "x" * 200},
+        {"n": 3},
+        {"n": Int64(3)},
+        {"lastErrorObject": {"n": 1}},
+        {"writeErrors": WRITE_ERRORS},
+        {"errorLabels": ["RetryableWriteError"]},
+        {"ok": 1.0, "$clusterTime": CLUSTER_TIME},
+        {"cursor": {"firstBatch": [{"_id": 1}, {"s": "x" * 300}], "id": Int64(7), "ns": "shop.orders"}},
+        {"cursor": {"nextBatch": [], "id": Int64(0), "ns": "shop.orders"}},
+        {"cursor": {"id": Int64(7), "firstBatch": [{}]}},
+        {"cursor": {"firstBatch": [{}], "nextBatch": [{}, {}], "ns": "no id"}},
+        {"cursor": "of another type"},
+    ]
+)
+
+
+@given(st.lists(FIELDS, max_size=5), st.lists(FIELDS, max_size=5), st.integers(25, 800))
+def test_the_short_way_tells_what_the_long_one_does(asked: list[Doc], answered: list[Doc], visible: int) -> None:
+    # A message with a checksum is always read the long way.
+    records = []
+    for flags in (0, 1):
+        body = {key: value for part in ({"find": "orders"}, *asked, {"$db": "shop"}) for key, value in part.items()}
+        request = request_of(command(body, flags=flags))
+        data = answer({key: value for part in answered for key, value in part.items()}, flags=flags)
+        reply = maybe_reply(head(data, visible if visible < len(data) - 4 * flags else None), request)
+        record = record_of(request, reply)
+        records.append({name: record[name] for name in record if not name.endswith("_flags")})
+    assert records[0] == records[1]

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.checksums import is_intact
 from probes.protocols.mongodb.commands import Role
 from probes.protocols.mongodb.compression import compressed_sizes
 from probes.protocols.mongodb.decode import decode_reply, decode_request
-from probes.protocols.mongodb.documents import Document, elements, find_fields
+from probes.protocols.mongodb.documents import Document, Fields, elements, find_fields
 from probes.protocols.mongodb.errors import code_name
 from probes.protocols.mongodb.failures import WriteError, all_errors
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
-from probes.protocols.mongodb.opened import Message, kept_message
+from probes.protocols.mongodb.opened import kept_message
 from probes.protocols.mongodb.options import options_of
 from probes.protocols.mongodb.replies import (
+    OF_ANSWER,
     OP_REPLY_DOCUMENTS_AT,
     OP_REPLY_HEADER,
+    Batch,
+    Result,
     answer_document,
     answers_command,
-    batch_of,
-    cursor_id,
+    plain_result,
+    result_of,
 )
 from probes.protocols.mongodb.wire import (
     CHECKSUM_PRESENT,
@@ -55,15 +59,14 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
     if request is not None:
         record |= {"database": request.command.database, "collection": request.command.collection}
         record["shape"] = request.shape
-    if reply is not None:
-        record |= _result(reply, request)
+    answer = _answer_of(reply, request) if reply is not None else None
+    if answer is not None:
+        record |= answer.result
     if request is not None and request.cursor_id is not None:
         record["cursor_id"] = str(request.cursor_id)
     record["compressor"] = (request.compressor if request else "") or (reply.compressor if reply else "")
-    for name, part in (("request_uncompressed_bytes", request), ("response_uncompressed_bytes", reply)):
-        sizes = compressed_sizes(part.data) if part is not None and part.compressor else None
-        if sizes is not None:
-            record[name] = sizes[1]
+    if record["compressor"]:
+        record |= _uncompressed_bytes(request, reply)
     if request is not None:
         record |= options_of(request.data, literals=literals)
         record["request_flags"] = flag_names(request.opcode, request.flags)
@@ -73,10 +76,9 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
         record["exhaust"] = True
     if request is not None and request.client is not None:
         record |= request.client._asdict()
-    if reply is not None and (errors := _errors(reply, request)):
-        record["errors"] = errors
-    if reply is not None:
-        record["error_labels"] = _labels(reply, request)
+    if answer is not None:
+        record["errors"] = answer.errors
+        record["error_labels"] = answer.labels
     if request is not None and request.command.role not in _OVERWRITTEN:
         parts = (("request", request), ("response", reply))
         record["wrong_checksums"] = [name for name, part in parts if part is not None and _is_damaged(part)]
@@ -88,7 +90,7 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value != "" and (value or name not in _ABSENT_WHERE_EMPTY)}
 
 
-_ABSENT_WHERE_EMPTY = frozenset({"error_labels", "wrong_checksums"})
+_ABSENT_WHERE_EMPTY = frozenset({"errors", "error_labels", "wrong_checksums"})
 _MAX_LABELS = 16
 _OVERWRITTEN = frozenset(
     {Role.SECRET, Role.HELLO, Role.UNSEEN, Role.CARRIER}
@@ -101,37 +103,52 @@ def _is_continued(request: MongoRequest) -> bool:
     return bool(request.id != id)
 
 
-def _answer(reply: MongoReply, request: MongoRequest | None) -> tuple[Message | None, Document | None]:
+def _uncompressed_bytes(request: MongoRequest | None, reply: MongoReply | None) -> dict[str, Any]:
+    record = {}
+    for name, part in (("request_uncompressed_bytes", request), ("response_uncompressed_bytes", reply)):
+        sizes = compressed_sizes(part.data) if part is not None and part.compressor else None
+        if sizes is not None:
+            record[name] = sizes[1]
+    return record
+
+
+class _Answer(NamedTuple):
+    """What a reply tells: n, nreturned and the cursor, as mongod's log names them; what failed; labels of errors."""
+
+    result: dict[str, Any]
+    errors: Sequence[dict[str, Any]] = ()
+    labels: Sequence[str] = ()
+
+
+def _answer_of(reply: MongoReply, request: MongoRequest | None) -> _Answer:
+    plain = plain_result(reply.data)
+    if plain is not None:
+        return _Answer(_told(plain, reply))
     try:
         message = kept_message(reply.data)
-        return message, answer_document(message, request)
+        document = answer_document(message, request)
     except ProtocolError:
-        return None, None
-
-
-def _result(reply: MongoReply, request: MongoRequest | None) -> dict[str, Any]:
-    """n, nreturned and the cursor, as mongod's log names them."""
-    result: dict[str, Any] = {}
-    message, document = _answer(reply, request)
-    cursor = reply.cursor_id
+        return _Answer(_told(Result(), reply))
     if document is not None:
-        fields = find_fields(document, {b"n", b"lastErrorObject", b"cursor"})
-        n = fields.integer(b"n")
-        last_error = document.nested(fields.get(b"lastErrorObject"))  # of findAndModify
-        if n is None and last_error is not None:
-            n = find_fields(last_error, {b"n"}).integer(b"n")
-        if n is not None:
-            result["n"] = n
-        opened = document.nested(fields.get(b"cursor"))
-        batch = batch_of(opened) if opened is not None else None
-        if batch is not None:
-            result["nreturned" if batch.exact else "nreturned_at_least"] = batch.documents
-        cursor = cursor_id(opened) if cursor is None else cursor
-    elif message is not None and _counts_documents(reply, request) and len(message.data) >= OP_REPLY_DOCUMENTS_AT:
-        result["nreturned"] = OP_REPLY_HEADER.unpack_from(message.data, HEADER_BYTES)[3]
-    if cursor is not None:
-        result["cursor_id"] = str(cursor)
-    return result
+        fields = find_fields(document, OF_ANSWER)
+        told = _told(result_of(document, fields), reply)
+        return _Answer(told, _errors(document, fields), _labels(document, fields))
+    if _counts_documents(reply, request) and len(message.data) >= OP_REPLY_DOCUMENTS_AT:
+        returned = OP_REPLY_HEADER.unpack_from(message.data, HEADER_BYTES)[3]
+        return _Answer(_told(Result(batch=Batch(returned, exact=True)), reply))
+    return _Answer(_told(Result(), reply))
+
+
+def _told(result: Result, reply: MongoReply) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if result.n is not None:
+        told["n"] = result.n
+    if result.batch is not None:
+        told["nreturned" if result.batch.exact else "nreturned_at_least"] = result.batch.documents
+    id = result.cursor_id if reply.cursor_id is None else reply.cursor_id
+    if id is not None:
+        told["cursor_id"] = str(id)
+    return told
 
 
 def _counts_documents(reply: MongoReply, request: MongoRequest | None) -> bool:
@@ -139,13 +156,10 @@ def _counts_documents(reply: MongoReply, request: MongoRequest | None) -> bool:
     return reply.opcode == OP_REPLY and request is not None and not answers_command(request)
 
 
-def _errors(reply: MongoReply, request: MongoRequest | None) -> list[dict[str, Any]]:
+def _errors(document: Document, fields: Fields) -> list[dict[str, Any]]:
     """The single writes that failed, and the write concern."""
-    _, document = _answer(reply, request)
-    if document is None:
-        return []
     errors = []
-    for error in all_errors(document):
+    for error in all_errors(document, fields):
         entry: dict[str, Any] = {}
         if isinstance(error, WriteError):
             entry = {} if error.place is None else {"index": error.place}
@@ -155,10 +169,9 @@ def _errors(reply: MongoReply, request: MongoRequest | None) -> list[dict[str, A
     return errors
 
 
-def _labels(reply: MongoReply, request: MongoRequest | None) -> list[str]:
+def _labels(document: Document, fields: Fields) -> list[str]:
     """What the server says of an error's nature: whether to try again."""
-    _, document = _answer(reply, request) if b"errorLabels\0" in reply.data or reply.compressor else (None, None)
-    labels = None if document is None else document.nested(find_fields(document, {b"errorLabels"}).get(b"errorLabels"))
+    labels = document.nested(fields.get(b"errorLabels"))
     if labels is None:
         return []
     try:

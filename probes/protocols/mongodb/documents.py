@@ -25,6 +25,7 @@ INT32_TYPE, TIMESTAMP, INT64_TYPE, DECIMAL128, MAX_KEY, MIN_KEY = 0x10, 0x11, 0x
 MIN_DOCUMENT_BYTES = 5  # its length and its closing zero
 MAX_FIELDS = 1024  # of a document that are looked at: no command and no answer has as many
 _DOUBLE = Struct("<d")
+_new_tuple = tuple.__new__
 
 FIXED_BYTES = {
     DOUBLE: 8,
@@ -212,8 +213,18 @@ def walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int]
                 raise ProtocolError("a key without an end")
             return
         start = name_end + 1
-        size = FIXED_BYTES.get(type)
-        value_end = _value_end(data, type, start, stop) if size is None else start + size
+        least, beyond = _SIZES[type]
+        if least == _IS_FIXED:
+            value_end = start + beyond
+        elif least == _IS_ODD:
+            value_end = _odd_end(data, type, start, stop)
+        elif start + 4 > stop:
+            value_end = 0
+        else:
+            (length,) = _int32(data, start)
+            if length < least:
+                raise ProtocolError(f"a value of {length} bytes")
+            value_end = start + length + beyond
         if value_end > end or (not value_end and stop == end):
             raise ProtocolError("an element goes beyond its document")
         yield type, data[at + 1 : name_end], data, start, value_end or stop + 1, stop
@@ -226,22 +237,21 @@ def walk(document: Document) -> Iterator[tuple[int, bytes, bytes, int, int, int]
             stop, rest = min(end, len(data)), None
 
 
-def _value_end(data: bytes, type: int, start: int, stop: int) -> int:
-    """Where the value of variable length at `start` ends; 0 where its length is not visible."""
-    prefixed = _PREFIXED.get(type)
-    if prefixed is not None:
-        if start + 4 > stop:
-            return 0
-        (length,) = INT32.unpack_from(data, start)
-        least, beyond = prefixed
-        if length < least:
-            raise ProtocolError(f"a value of {length} bytes")
-        return start + int(length) + beyond
-    if type == REGEX:
-        pattern_end = data.find(0, start, stop)
-        options_end = data.find(0, pattern_end + 1, stop) if pattern_end >= 0 else -1
-        return options_end + 1
-    raise ProtocolError(f"BSON type {type:#x}")
+_IS_FIXED, _IS_ODD = -1, -2
+# By type: the least that a value's length may be, and what the value has beyond it; or how long it is.
+_SIZES = [
+    (_IS_FIXED, FIXED_BYTES[type]) if type in FIXED_BYTES else _PREFIXED.get(type, (_IS_ODD, 0)) for type in range(256)
+]
+_int32 = INT32.unpack_from
+
+
+def _odd_end(data: bytes, type: int, start: int, stop: int) -> int:
+    """Where a value that is neither of fixed length nor begins with one ends; 0 where its end is not visible."""
+    if type != REGEX:
+        raise ProtocolError(f"BSON type {type:#x}")
+    pattern_end = data.find(0, start, stop)
+    options_end = data.find(0, pattern_end + 1, stop) if pattern_end >= 0 else -1
+    return options_end + 1
 
 
 def elements(document: Document) -> Iterator[Element]:
@@ -290,10 +300,10 @@ def find_fields(document: Document, keys: Collection[bytes]) -> Fields:
     try:
         for number, fields in enumerate(walk(document)):
             if not number:
-                found.first = Element(*fields)
+                found.first = _new_tuple(Element, fields)
             key = fields[1]
             if key in keys and key not in found:
-                found[key] = Element(*fields)
+                found[key] = _new_tuple(Element, fields)
             if number == MAX_FIELDS:
                 found.complete = False
                 break
@@ -333,3 +343,8 @@ SHORT_ELEMENT = (
     rb"|\x13" + _KEY + rb".{16}"
     rb"|\x0b" + _KEY * 3 + rb")"
 )  # fmt: skip
+
+
+def others_than(keys: Collection[bytes]) -> bytes:
+    """Any number of short elements of which none has one of `keys`."""
+    return rb"(?:(?!.(?:" + b"|".join(map(re.escape, keys)) + rb")\x00)" + SHORT_ELEMENT + rb")*"

@@ -26,7 +26,8 @@ from probes.records import Failure
 
 FIELDS = frozenset({b"ok", b"errmsg", b"code", b"codeName", b"writeErrors", b"writeConcernError"})
 FIELDS_ELSEWHERE = frozenset({b"err", b"nErrors", b"cursor"})
-
+OF_ERRORS = frozenset({b"writeErrors", b"writeConcernError", b"nErrors", b"cursor"})
+"""Where a reply tells of failures beside the command's own."""
 
 _MAX_ERRORS = 1024  # of one reply
 
@@ -92,9 +93,8 @@ def bulk_errors(document: Document, element: Element | None) -> Iterator[WriteEr
         yield from _entries(cursor, batch, b"idx", failed_only=True)
 
 
-def all_errors(document: Document) -> list[WriteError | Failure]:
-    """Every failed write and the write concern's failure, of which the code is visible."""
-    fields = find_fields(document, FIELDS | FIELDS_ELSEWHERE)
+def all_errors(document: Document, fields: Fields) -> list[WriteError | Failure]:
+    """Every failed write and the write concern's failure, of which the code is visible. `fields` are `OF_ERRORS`."""
     errors: list[WriteError | Failure] = [
         error for error in write_errors(document, fields.get(b"writeErrors")) if error.code is not None
     ]

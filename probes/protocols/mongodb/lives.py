@@ -21,6 +21,7 @@ from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import kept_message
 from probes.protocols.mongodb.options import Transaction, command_document, transaction_of
 from probes.protocols.mongodb.replies import (
+    OF_CURSOR,
     OP_REPLY_DOCUMENTS_AT,
     OP_REPLY_HEADER,
     Batch,
@@ -297,7 +298,8 @@ def _read_cursor(request: MongoRequest, reply: MongoReply) -> tuple[int | None, 
     cursor = document.nested(find_fields(document, {b"cursor"}).get(b"cursor"))
     if cursor is None:
         return id, None
-    return cursor_id(cursor) if id is None else id, batch_of(cursor)
+    fields = find_fields(cursor, OF_CURSOR)
+    return cursor_id(cursor, fields) if id is None else id, batch_of(cursor, fields)
 
 
 def _killed(request: MongoRequest) -> list[int]:

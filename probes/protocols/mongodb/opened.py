@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.compression import COMPRESSED_BYTES, inflate
 from probes.protocols.mongodb.wire import HEADER, HEADER_BYTES, MAX_MESSAGE_BYTES, OP_COMPRESSED, OPCODE_NAMES
 from probes.records import Head
+
+Windows: TypeAlias = tuple[tuple[int, bytes], ...]
 
 
 class Message(NamedTuple):
@@ -24,7 +26,7 @@ class Message(NamedTuple):
     opcode: int
     compressor: str
     sealed: bool
-    windows: tuple[tuple[int, bytes], ...]
+    windows: Windows
     captured: bytes
 
     @property
@@ -46,13 +48,21 @@ class Message(NamedTuple):
 
 def open_message(head: Head) -> Message:
     """The message that `head` begins. Raises ProtocolError where its header cannot be one."""
-    data = head.data
+    return _opened(head.data, head.tail, head.windows)
+
+
+def kept_message(data: bytes) -> Message:
+    """The message whose first bytes a request or a reply kept. Raises ProtocolError."""
+    return _opened(data)
+
+
+def _opened(data: bytes, tail: bytes = b"", windows: Windows = ()) -> Message:
     if len(data) < HEADER_BYTES:
         raise ProtocolError("the head is shorter than a message header")
     length, id, response_to, opcode = HEADER.unpack_from(data)
     if not HEADER_BYTES <= length <= MAX_MESSAGE_BYTES or opcode not in OPCODE_NAMES:
         raise ProtocolError(f"no message has {length} bytes and opcode {opcode}")
-    data, windows = _joined(data[:length], length, head)
+    data, windows = _joined(data[:length], length, tail, windows)
     if opcode != OP_COMPRESSED:
         return Message(data, length, id, response_to, opcode, "", False, windows, data)
     inflated = inflate(data, length, id, response_to)
@@ -69,11 +79,6 @@ def open_message(head: Head) -> Message:
     )
 
 
-def kept_message(data: bytes) -> Message:
-    """The message whose first bytes a request or a reply kept. Raises ProtocolError."""
-    return open_message(Head(False, 0, 0, 0, len(data), data))
-
-
 def read_name(message: Message, at: int) -> tuple[str, int]:
     """The C string at `at`, and where it ends; "" and a place behind the data where its end was cut away."""
     data = message.data
@@ -85,15 +90,14 @@ def read_name(message: Message, at: int) -> tuple[str, int]:
     return data[at:end].decode("utf-8", "replace"), end + 1
 
 
-def _joined(data: bytes, length: int, head: Head) -> tuple[bytes, tuple[tuple[int, bytes], ...]]:
+def _joined(data: bytes, length: int, tail: bytes, windows: Windows) -> tuple[bytes, Windows]:
     """The head's data and windows; its tail belongs to one or the other."""
     missing = length - len(data)
-    tail = head.tail[-length:]
+    tail = tail[-length:]
     if not missing or not tail:
-        return data, (head.windows if missing else ())
+        return data, (windows if missing else ())
     if len(tail) >= missing:
         return data + tail[len(tail) - missing :], ()
-    windows = head.windows
     if windows and windows[-1][0] + len(windows[-1][1]) == length - len(tail):  # what came before it within one segment
         tail = windows[-1][1] + tail
         windows = windows[:-1]

@@ -5,6 +5,7 @@ In: the bytes that a request kept. Out: those options that are to be seen in the
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from probes.protocols.interface import ProtocolError
@@ -13,13 +14,15 @@ from probes.protocols.mongodb.documents import (
     STRING,
     Document,
     Element,
+    Fields,
     documents_from,
     elements,
     find_fields,
     first_element,
+    others_than,
 )
 from probes.protocols.mongodb.opened import Message, kept_message, read_name
-from probes.protocols.mongodb.sections import read_sections
+from probes.protocols.mongodb.sections import only_body, read_sections
 from probes.protocols.mongodb.wire import AFTER_NAMESPACE, HEADER_BYTES, NAMESPACE_AT, OP_COMMAND, OP_MSG, OP_QUERY
 
 _MAX_PARTS = 32  # of a hint
@@ -61,15 +64,22 @@ def command_document(message: Message) -> Document | None:
 
 def transaction_of(data: bytes) -> Transaction | None:
     """The session of the request that kept `data`; None where it has none to be seen."""
+    session = _session_alone(data)
+    if session is not None:
+        return Transaction(session, None, inside=False, starts=False)
+    command = kept_command(data)
+    return None if command is None else _transaction(command, find_fields(command, _OF_TRANSACTION))
+
+
+def kept_command(data: bytes) -> Document | None:
+    """The command of the request that kept `data`, as far as it is visible."""
     try:
-        command = command_document(kept_message(data))
+        return only_body(data) or command_document(kept_message(data))
     except ProtocolError:
         return None
-    return None if command is None else _transaction(command)
 
 
-def _transaction(command: Document) -> Transaction | None:
-    fields = find_fields(command, _OF_TRANSACTION)
+def _transaction(command: Document, fields: Fields) -> Transaction | None:
     session = command.nested(fields.get(b"lsid"))
     id = None if session is None else find_fields(session, {b"id"}).get(b"id")
     if id is None or id.type != BINARY or not id.whole:
@@ -84,23 +94,45 @@ def _transaction(command: Document) -> Transaction | None:
 
 _OF_TRANSACTION = frozenset({b"lsid", b"txnNumber", b"autocommit", b"startTransaction"})
 _OPTIONS = frozenset({b"readConcern", b"writeConcern", b"$readPreference", b"maxTimeMS", b"hint", b"comment"})
+_FIELDS = _OF_TRANSACTION | _OPTIONS
+# One session among elements of which none is an option: so most requests are.
+_session_alone_match = re.compile(
+    rb"(?s)" + others_than(_FIELDS)
+    + rb"\x03lsid\x00\x1e\x00{3}\x05id\x00\x10\x00{3}\x04(.{16})\x00" + others_than(_FIELDS)
+).fullmatch  # fmt: skip
+
+
+def _session_alone(data: bytes) -> bytes | None:
+    """The id of the session of the request that kept `data`, where that is its one option; None where that takes a
+    closer look.
+    """
+    body = only_body(data)
+    match = _session_alone_match(data, body.start, body.stop) if body is not None else None
+    return None if match is None else match[1]
 
 
 def options_of(data: bytes, *, literals: bool) -> dict[str, Any]:
     """The record's fields for the options of the request that kept `data`; a comment is a literal."""
-    try:
-        command = command_document(kept_message(data))
-    except ProtocolError:
-        command = None
+    session = _session_alone(data)
+    if session is not None:
+        return {"session": session.hex()}
+    command = kept_command(data)
     if command is None:
         return {}
+    fields = find_fields(command, _FIELDS)
     record: dict[str, Any] = {}
-    transaction = _transaction(command)
+    transaction = _transaction(command, fields)
     if transaction is not None:
         record["session"] = transaction.session.hex()
         record["txn_number"] = transaction.number
         record["in_transaction"] = transaction.inside or None
-    fields = find_fields(command, _OPTIONS)
+    if not _OPTIONS.isdisjoint(fields):
+        record |= _options(command, fields, literals=literals)
+    return {name: value for name, value in record.items() if value not in (None, "", {})}
+
+
+def _options(command: Document, fields: Fields, *, literals: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {}
     for name, key, inner in (
         ("read_concern", b"readConcern", b"level"),
         ("read_preference", b"$readPreference", b"mode"),
@@ -112,7 +144,7 @@ def options_of(data: bytes, *, literals: bool) -> dict[str, Any]:
     record["max_time_ms"] = fields.integer(b"maxTimeMS")
     record["hint"] = _index(command, fields.get(b"hint"))
     record["comment"] = fields.text(b"comment") if literals else None
-    return {name: value for name, value in record.items() if value not in (None, "", {})}
+    return record
 
 
 def _write_concern(concern: Document) -> dict[str, Any]:

@@ -18,16 +18,26 @@ from probes.protocols.mongodb.credentials import SECRET_WORDS, SPECULATIVE, STOR
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.documents import (
     INT64_TYPE,
+    MIN_DOCUMENT_BYTES,
     Document,
+    Fields,
     documents_from,
-    elements,
     find_fields,
+    others_than,
+    walk,
 )
 from probes.protocols.mongodb.errors import CURSOR_NOT_FOUND_CODE, failure_of
-from probes.protocols.mongodb.failures import FIELDS, read_failure, read_failure_elsewhere, read_ok, status_of
+from probes.protocols.mongodb.failures import (
+    FIELDS,
+    OF_ERRORS,
+    read_failure,
+    read_failure_elsewhere,
+    read_ok,
+    status_of,
+)
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message
-from probes.protocols.mongodb.sections import SECTIONS_AT, read_sections
+from probes.protocols.mongodb.sections import SECTIONS_AT, only_body, read_sections
 from probes.protocols.mongodb.wire import (
     CURSOR_NOT_FOUND,
     EXHAUST,
@@ -175,7 +185,9 @@ def _read_command_reply(reply: MongoReply, document: Document, request: MongoReq
     reply.failure = read_failure(document, fields, ok)
     if reply.failure is None and request is not None and request.command.role is Role.ERRORS_ELSEWHERE:
         reply.failure = read_failure_elsewhere(document)
-    reply.cursor_id = cursor_id(document.nested(fields.get(b"cursor")))
+    cursor = document.nested(fields.get(b"cursor"))
+    if cursor is not None:
+        reply.cursor_id = cursor_id(cursor, find_fields(cursor, OF_CURSOR))
 
 
 _cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
@@ -198,6 +210,9 @@ def cursor_id_behind_batch(data: bytes, rest: bytes, base: int) -> int | None:
 
 
 _MAX_DOCUMENTS = 8192
+_BATCHES = frozenset({b"firstBatch", b"nextBatch"})
+OF_CURSOR = _BATCHES | {b"id"}
+"""What is read of the field `cursor` of a reply."""
 
 
 class Batch(NamedTuple):
@@ -207,24 +222,82 @@ class Batch(NamedTuple):
     exact: bool
 
 
-def batch_of(cursor: Document) -> Batch | None:
-    """The batch in the field `cursor` of a reply; None where there is none, or where it is broken."""
-    for element in find_fields(cursor, {b"firstBatch", b"nextBatch"}).values():
-        batch = cursor.nested(element)
+def batch_of(cursor: Document, fields: Fields) -> Batch | None:
+    """The batch in the field `cursor` of a reply, `OF_CURSOR`; None where there is none, or where it is broken."""
+    for name, element in fields.items():
+        batch = cursor.nested(element) if name in _BATCHES else None
         if batch is not None:
-            try:
-                whole = [item.whole for item in islice(elements(batch), _MAX_DOCUMENTS)]
-                return Batch(sum(whole), batch.whole and len(whole) < _MAX_DOCUMENTS)
-            except ProtocolError:
-                return None
+            return _batch(batch)
     return None
 
 
-def cursor_id(cursor: Document | None) -> int | None:
-    """The id in the field `cursor` of a reply."""
-    if cursor is None:
+class Result(NamedTuple):
+    """What a command's answer gives. What is None is not there, or not to be seen."""
+
+    n: int | None = None
+    batch: Batch | None = None
+    cursor_id: int | None = None
+
+
+_OF_RESULT = frozenset({b"n", b"lastErrorObject", b"cursor"})
+OF_ANSWER = _OF_RESULT | OF_ERRORS | {b"errorLabels"}
+"""What is read of an answer beside `FIELDS`."""
+_plain_cursor_match = re.compile(rb"(?s)\x03cursor\x00(.{4})\x04(?:first|next)Batch\x00(?=(.{4}))").match
+_plain_id_match = re.compile(rb"(?s)\x12id\x00(.{8})" + others_than(OF_CURSOR)).fullmatch
+_plain_answer_match = re.compile(
+    rb"(?s)" + others_than(OF_ANSWER) + rb"(?:\x10n\x00(.{4}))?" + others_than(OF_ANSWER)
+).fullmatch  # fmt: skip
+
+
+def plain_result(data: bytes) -> Result | None:
+    """The result in the answer that kept `data`, where it is whole and tells of nothing else, as most do: a cursor at
+    its beginning, `n`. None where that takes a closer look.
+    """
+    body = only_body(data)
+    if body is None or not body.whole:
         return None
-    fields = find_fields(cursor, {b"id"})
+    at, batch, id = body.start, None, None
+    cursor = _plain_cursor_match(data, at, body.stop)
+    if cursor is not None:
+        batch_end = cursor.end() + int.from_bytes(cursor[2], "little")
+        at = cursor.start(1) + int.from_bytes(cursor[1], "little")
+        if not cursor.end() + MIN_DOCUMENT_BYTES <= batch_end < at <= body.stop:
+            return None
+        found = _plain_id_match(data, batch_end, at - 1)
+        batch = _batch(Document(data, cursor.end() + 4, batch_end - 1, batch_end - 1))
+        if found is None or batch is None:
+            return None
+        id = int.from_bytes(found[1], "little", signed=True)
+    answer = _plain_answer_match(data, at, body.stop)
+    if answer is None:
+        return None
+    return Result(int.from_bytes(answer[1], "little", signed=True) if answer[1] is not None else None, batch, id)
+
+
+def result_of(answer: Document, fields: Fields) -> Result:
+    """The result in a command's answer, of which `fields` are `OF_ANSWER`."""
+    n = fields.integer(b"n")
+    last_error = answer.nested(fields.get(b"lastErrorObject"))  # of findAndModify
+    if n is None and last_error is not None:
+        n = find_fields(last_error, {b"n"}).integer(b"n")
+    cursor = answer.nested(fields.get(b"cursor"))
+    if cursor is None:
+        return Result(n)
+    of_cursor = find_fields(cursor, OF_CURSOR)
+    return Result(n, batch_of(cursor, of_cursor), cursor_id(cursor, of_cursor))
+
+
+def _batch(batch: Document) -> Batch | None:
+    """None where it is broken."""
+    try:
+        whole = [end <= stop for *_, end, stop in islice(walk(batch), _MAX_DOCUMENTS)]
+    except ProtocolError:
+        return None
+    return Batch(sum(whole), batch.whole and len(whole) < _MAX_DOCUMENTS)
+
+
+def cursor_id(cursor: Document, fields: Fields) -> int | None:
+    """The id in the field `cursor` of a reply, `OF_CURSOR`."""
     id = fields.get(b"id")
     if id is None and not fields.complete:
         id = cursor.find_at_end(b"id", {INT64_TYPE})

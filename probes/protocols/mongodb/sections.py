@@ -6,12 +6,21 @@ visible, and the document sequences (kind 1) that are. Raises ProtocolError wher
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import NamedTuple
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.documents import MIN_DOCUMENT_BYTES, Document, open_document
 from probes.protocols.mongodb.opened import Message
-from probes.protocols.mongodb.wire import CHECKSUM_BYTES, CHECKSUM_PRESENT, HEADER_BYTES, INT32, UNKNOWN_REQUIRED
+from probes.protocols.mongodb.wire import (
+    CHECKSUM_BYTES,
+    CHECKSUM_PRESENT,
+    HEADER_BYTES,
+    INT32,
+    MAX_MESSAGE_BYTES,
+    OP_MSG,
+    UNKNOWN_REQUIRED,
+)
 
 FLAGS_AT = HEADER_BYTES
 SECTIONS_AT = HEADER_BYTES + 4
@@ -88,6 +97,24 @@ def read_sections(message: Message) -> Sections:
     if body is None:
         raise ProtocolError("no body")
     return Sections(flags, body, body_base, sequences, token_at)
+
+
+def only_body(data: bytes) -> Document | None:
+    """The body of the OP_MSG that begins `data`, where its header says that this is all of it; else None.
+
+    Most messages are of this kind: they need not be opened.
+    """
+    if len(data) < _ONLY_BODY.size:
+        return None
+    length, opcode, flags, kind, size = _ONLY_BODY.unpack_from(data)
+    if opcode != OP_MSG or kind != BODY or flags & (UNKNOWN_REQUIRED | CHECKSUM_PRESENT):
+        return None
+    if size + SECTIONS_AT + 1 != length or size < MIN_DOCUMENT_BYTES or not len(data) <= length <= MAX_MESSAGE_BYTES:
+        return None
+    return Document(data, _ONLY_BODY.size, min(length - 1, len(data)), length - 1)
+
+
+_ONLY_BODY = Struct("<i8xiIBi")  # length, opcode, flags, kind, and the length of the document
 
 
 def _view(message: Message, at: int) -> tuple[bytes, int]:

@@ -95,5 +95,7 @@ def known_flags(opcode: int) -> int:
 
 def flag_names(opcode: int, flags: int) -> list[str]:
     """The names of the bits set in `flags`; an unknown bit is "bit N"."""
+    if not flags:
+        return []
     names = _FLAGS.get(opcode, ())
     return [(names[bit] if bit < len(names) else "") or f"bit {bit}" for bit in range(32) if flags >> bit & 1]
