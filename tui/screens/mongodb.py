@@ -37,7 +37,7 @@ from tui.widgets.numbers import percent, rate
 from tui.widgets.table import Column, LineTable
 
 _MEASURES = (RATE, ERRORS, P50, P90, P99, MAX, NOW, share(9, priority=1), WAIT, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
-_COMMAND = Column("command", "command", 10)
+_COMMAND = Column("command", "command", 10, flexible=True, most=13)
 _TARGET = Column("target", "target", 12, flexible=True, most=48)
 _COMPRESSED = "OP_COMPRESSED"
 _MESSAGE = "OP_MSG"

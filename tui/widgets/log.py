@@ -30,7 +30,7 @@ COLUMNS = (
     Column("target", "target", 11, flexible=True, most=48, sortable=False),
     Column("status", "status", 16, sortable=False),
     Column("client", "client", 15, sortable=False),
-    Column("connection", "conn", 5, right=True, priority=1, sortable=False),
+    Column("connection", "connection", 14, right=True, priority=1, sortable=False),
     Column("application", "application", 16, priority=2, sortable=False),
     Column("sent", "request", 8, right=True, priority=3, sortable=False),
     Column("received", "response", 8, right=True, priority=3, sortable=False),
