@@ -25,12 +25,16 @@ TEST_PACKAGES = $(SERVER_PACKAGES) \
   $(if $(shell command -v redis-server),,redis-server) \
   $(if $(shell command -v javac),,default-jdk-headless) \
   $(if $(shell command -v mvn),,maven)
+AGREEMENT_PACKAGES = \
+  $(if $(shell command -v go),,golang-go) \
+  $(if $(shell command -v npm),,npm)
 PICTURE_PACKAGES = \
   $(if $(shell command -v rsvg-convert),,librsvg2-bin) \
   $(if $(wildcard /usr/share/fonts/truetype/firacode),,fonts-firacode) \
   $(if $(wildcard /usr/share/fonts/truetype/ancient-scripts),,fonts-symbola)
 WANTED = $(strip $(PACKAGES) \
   $(if $(filter test bench agreement,$(MAKECMDGOALS)),$(TEST_PACKAGES)) \
+  $(if $(filter agreement,$(MAKECMDGOALS)),$(AGREEMENT_PACKAGES)) \
   $(if $(filter demo screenshots,$(MAKECMDGOALS)),$(SERVER_PACKAGES)) \
   $(if $(filter screenshots,$(MAKECMDGOALS)),$(PICTURE_PACKAGES)))
 

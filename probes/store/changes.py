@@ -5,14 +5,14 @@ Nothing is called new that was merely not seen yet: without a baseline of `LEAST
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import zip_longest
 from math import log, sqrt
 
 from probes.records import Process
-from probes.store.view import OTHER, Condition, Group, Groups, Is, Key, Point, Totals, View, Window
+from probes.store.view import OTHER, UNKNOWN, Condition, Group, Groups, Is, Key, Point, Totals, View, Window
 
 LEAST_BASELINE_S = 30.0
 
@@ -28,14 +28,16 @@ class Kind(IntEnum):
     SLOWER = 1
     CLIENT = 2  # was not there
     OPERATION = 3  # was not there
-    FEWER = 4  # requests
-    MORE = 5
-    FASTER = 6
+    SHAPE = 4  # of an operation that was there
+    FEWER = 5  # requests
+    MORE = 6
+    FASTER = 7
 
 
 _OPERATION = ("protocol", "operation", "version", "target")
 _ERROR = (*_OPERATION, "error_name")
 _CLIENT = ("protocol", "client", "application", "client_process")
+_SHAPE = ("protocol", "operation", "target", "shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Change:
 
 def fields(kind: Kind) -> tuple[str, ...]:
     """The fields whose values are the keys of the changes of this kind."""
-    return {Kind.ERROR: _ERROR, Kind.CLIENT: _CLIENT}.get(kind, _OPERATION)
+    return {Kind.ERROR: _ERROR, Kind.CLIENT: _CLIENT, Kind.SHAPE: _SHAPE}.get(kind, _OPERATION)
 
 
 def where_of(kind: Kind, key: Key) -> tuple[Condition, ...]:
@@ -75,6 +77,7 @@ def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Ch
         *_errors(view.baseline(_ERROR, where), view.groups(_ERROR, Window.M1, where)),
         *_operations(before, now),
         *_clients(view.baseline(_CLIENT, where), view.groups(_CLIENT, Window.M1, where)),
+        *_shapes(view.groups(_SHAPE, Window.START, where), view.groups(_SHAPE, Window.M1, where), _by_key(before)),
     ]
     kinds = [sorted((c for c in found if c.kind is kind), key=lambda c: -c.weight) for kind in Kind]
     return before.seconds, [change for some in zip_longest(*kinds) for change in some if change is not None]
@@ -83,8 +86,11 @@ def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Ch
 def begun_ns(view: View, change: Change, where: Sequence[Condition] = ()) -> int | None:
     """When it began: the slot from which on the values lie on this side of the middle; None where that is not seen.
 
-    Raises FilterError where only the log can answer.
+    Of a shape that is new: its first request. Raises FilterError where only the log can answer.
     """
+    if change.kind is Kind.SHAPE:
+        first = view.pick(view.matching((*where, *where_of(change.kind, change.key))).numbers[:1])
+        return first[0].start_ns if first else None
     measure, middle = _MEASURES[change.kind], _middle(change)
     conditions = (*where, *where_of(change.kind, change.key))
     for window in (Window.M1, Window.M15):  # the first if it is within that minute, to the second
@@ -117,6 +123,22 @@ def _identity(key: Key) -> tuple[object, ...]:
     """Who a client is: a script that runs again under another process id is nobody new."""
     *rest, process = key
     return *rest, process.name if isinstance(process, Process) else ""
+
+
+def _shapes(ever: Groups, now: Groups, known: Container[Key]) -> Iterator[Change]:
+    """Those of which the log has requests of the last minute only, of operations that are `known`.
+
+    Nothing where the log does not reach back, or where not all of it was read yet: it may have been there.
+    """
+    if ever.seconds < Window.M1 + LEAST_BASELINE_S or any({UNKNOWN, OTHER} & set(key) for key in _by_key(ever)):
+        return
+    later = _by_key(now)
+    for key, group in _by_key(ever).items():
+        protocol, operation, target, shape = key
+        if shape and key in later and (protocol, operation, None, target) in known:
+            requests = later[key].totals.requests
+            if group.totals.requests <= requests:
+                yield Change(Kind.SHAPE, key, 0.0, now.rate(requests), now.rate(requests))
 
 
 def _operations(before: Groups, now: Groups) -> Iterator[Change]:

@@ -1,6 +1,6 @@
-"""`sudo python -m tests.agreement.kafka`: what l7top says of Kafka's requests, beside the broker's own request log.
+"""What l7top says of Kafka's requests, beside the broker's own request log.
 
-Clients of three kinds (kafka-python, librdkafka, Apache Kafka's own; kafkajs where it is there) produce, consume in
+Clients of four kinds (kafka-python, librdkafka, Apache Kafka's own, kafkajs) produce, consume in
 groups of both protocols, write in transactions, administer, and do what is refused. The broker logs each request and
 response, whole, as JSON (`kafka.request.logger`). Beside each stands the record of the same connection and correlation
 id: its header, group, generation, acks, error, each partition's error code, offset and high watermark; and, decoded
@@ -10,7 +10,6 @@ the fact.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
@@ -21,13 +20,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.agreement.drivers import HERE, node_modules
+from tests.agreement.table import Row
 from tests.live.clients.process import run_client
 from tests.live.tool import Record, Requests
 from tests.servers import ApacheKafka
@@ -37,7 +37,6 @@ Fields = dict[str, Any]
 PRODUCERS = ("kafka_produce_python", "kafka_produce_librdkafka", "JavaProduce")
 CONSUMERS = ("kafka_consume_python", "kafka_consume_librdkafka")
 JAVA_PROTOCOLS = ("classic", "consumer")  # of groups
-NODE_PROGRAM = Path(__file__).parent / "kafka_node.mjs"
 _TIMEOUT_S = 60.0
 _SETTLE_S = 2.0
 _MOST_ODDS = 200  # transactions, and rounds of what is refused: those are slow
@@ -45,6 +44,12 @@ _SHOWN = 10  # differences of one kind
 _INDEXES = ("partition_index", "partition", "index")
 _OFFSETS = ("base_offset", "fetch_offset", "committed_offset", "offset")
 _MISSING = object()
+_CLIENTS = {  # what they say they are, or where they do not, how they are called here
+    "apache-kafka-java": "Apache Kafka's Java client",
+    "broker-1-txn-marker-sender": "the broker itself",
+    "confluent-kafka-python": "librdkafka",
+    "lost": "librdkafka",
+}
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Agreement:
     requests: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
     lost: int = 0
+    dropped: int = 0  # whose reply went by unseen, as the record says: l7top had no CPU
     compared: Counter[str] = field(default_factory=Counter)
     different: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -75,6 +81,11 @@ class Agreement:
             lines.append(f"  {fact:<16} {compared:>10,} compared, {len(wrong)} differ")
             lines += [f"    {each}" for each in wrong[:_SHOWN]]
         return "\n".join(lines)
+
+    def row(self, truth: str) -> Row:
+        different = sum(map(len, self.different.values()))
+        total = self.requests.total()
+        return Row(truth, total, self.compared.total(), different, self.truncated, self.dropped)
 
     @property
     def agrees(self) -> bool:
@@ -155,6 +166,9 @@ def compare(agreement: Agreement, entry: Fields, record: Record | None) -> None:
     agreement.expect("record", True, record is not None, where)
     if record is None:
         return
+    if record["status"] == "dropped":
+        agreement.dropped += 1
+        return
     own, cut = record["kafka"], record["truncated"]
     agreement.truncated += cut
     if record["status"] == "lost":  # the client left: the broker logs an answer that it could not send
@@ -229,10 +243,9 @@ def compare_fields(agreement: Agreement, truth: Any, seen: Any, where: str, *, t
 # The clients.
 
 
-def clients(broker: ApacheKafka, count: int, node_modules: str) -> None:
+def clients(broker: ApacheKafka, count: int) -> None:
     """Some of everything, `count` messages a client."""
-    if node_modules:
-        node_client(broker, "orders", count, node_modules)
+    node_client(broker, "orders", count)
     for number, program in enumerate(PRODUCERS):
         run_client(program, port=broker.port, topic="orders", count=count, acks=("all", "1", "0")[number % 3])
         run_client(program, port=broker.port, topic="orders", count=count // 4 or 1, bytes=9_000)
@@ -257,9 +270,10 @@ def java_consumer(broker: ApacheKafka, topic: str, group: str, count: int, proto
     subprocess.run(command, check=True, capture_output=True, timeout=3 * _TIMEOUT_S)
 
 
-def node_client(broker: ApacheKafka, topic: str, count: int, modules: str) -> None:
-    command = ["node", str(NODE_PROGRAM), broker.bootstrap, topic, str(count)]
-    subprocess.run(command, check=True, timeout=10 * _TIMEOUT_S, env={**os.environ, "NODE_MODULES": modules})
+def node_client(broker: ApacheKafka, topic: str, count: int) -> None:
+    command = ["node", str(HERE / "kafka_node.mjs"), broker.bootstrap, topic, str(count)]
+    environment = {**os.environ, "NODE_MODULES": str(node_modules())}
+    subprocess.run(command, check=True, timeout=10 * _TIMEOUT_S, env=environment)
 
 
 def transactions(broker: ApacheKafka, count: int) -> None:
@@ -308,38 +322,37 @@ def refused(broker: ApacheKafka, count: int) -> None:
     admin.close()
 
 
-def agree(count: int, head_bytes: int, node_modules: str = "") -> Agreement:
-    """Runs it all."""
-    agreement = Agreement()
+def agree(count: int, head_bytes: int) -> dict[str, Agreement]:
+    """Runs it all; by what the clients say they are."""
+    agreements: dict[str, Agreement] = defaultdict(Agreement)
     with ApacheKafka(request_log=True) as broker:
         broker.create_topic("orders", partitions=3)
         broker.create_topic("audit")
         with Requests("protocol:kafka", f"--head-bytes={head_bytes}", f"--pid={broker.pid}", "--literals") as tool:
             before = lines_of(broker)
-            clients(broker, count, node_modules)
+            clients(broker, count)
             time.sleep(_SETTLE_S)
             entries = list(logged(broker, before))
             records = tool.stop()
     found: dict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
         found[record["client"], record["request_id"]].append(record)
+    software = {entry["connection"]: _software(entry) for entry in entries}  # its last word: at first it is unknown
     for entry in entries:
         client = entry["connection"].split("-")[1]
         candidates = found[client, entry["requestHeader"]["correlationId"]]
-        compare(agreement, entry, candidates.pop(0) if candidates else None)
-    return agreement
+        compare(agreements[software[entry["connection"]]], entry, candidates.pop(0) if candidates else None)
+    return agreements
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.agreement.kafka", description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="messages of each client; default %(default)s")
-    parser.add_argument("--head-bytes", type=int, default=16_384, help="default %(default)s")
-    parser.add_argument("--node-modules", default="", help="a directory with kafkajs in its node_modules")
-    options = parser.parse_args()
-    agreement = agree(options.count, options.head_bytes, options.node_modules)
-    print(agreement.table())
-    return 0 if agreement.agrees else 1
+def _software(entry: Fields) -> str:
+    name = str(entry["clientInformation"]["softwareName"])
+    name = str(entry["requestHeader"]["clientId"]) if name == "unknown" else name
+    return _CLIENTS.get(name, name)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def rows(count: int, head_bytes: int) -> tuple[list[Row], list[str]]:
+    """A row for each kind of client beside the broker's log, and the details of those that differ."""
+    agreements = agree(count, head_bytes)
+    details = [f"{name}: {agreement.table()}" for name, agreement in agreements.items() if not agreement.agrees]
+    return [agreement.row(f"Kafka's request log, of {name}") for name, agreement in agreements.items()], details

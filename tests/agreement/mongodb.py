@@ -1,4 +1,4 @@
-"""`sudo python -m tests.agreement.mongodb`: what l7top says of MongoDB's requests, beside who knows it.
+"""What l7top says of MongoDB's requests, beside who knows it.
 
 Clients do some of everything, through every compressor that they have; beside each command that they sent, by its
 requestID, stands what their driver was told of it. mongod logs every command (`slowms: 0`): beside those, in order on
@@ -8,29 +8,34 @@ truncated nreturned and n. Each truth may leave things out; nothing that it says
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient, UpdateOne, WriteConcern, monitoring
 from pymongo.errors import PyMongoError
 
+from tests.agreement.drivers import HERE, mongodb_go, mongodb_jars, node_modules
+from tests.agreement.table import Row
 from tests.live.tool import Record, Requests
 from tests.servers import Mongod
 
 Document = dict[str, Any]
 DATABASE = "l7top_agreement"
 COMPRESSORS = ("none", "zlib", "snappy", "zstd")
-_HERE = Path(__file__).parent
 _UNKNOWN_COMPRESSORS = {("node", "zstd")}  # its package downloads what it needs
+_TITLES = {
+    "pymongo": "PyMongo",
+    "node": "MongoDB's Node driver",
+    "go": "MongoDB's Go driver",
+    "java": "MongoDB's Java driver",
+    "mongod's log": "mongod's log",
+}
 _SETTLE_S = 1.0
 _AHEAD = 20  # records among which an entry of the log is looked for
 _SHOWN = 10  # differences of one kind
@@ -96,6 +101,18 @@ class Agreement:
             lines.append(f"  {name:<12} {compared:>9,} compared, {len(wrong)} differ")
             lines += [f"    {each}" for each in wrong[:_SHOWN]]
         return "\n".join(lines)
+
+    def row(self, truth: str) -> Row:
+        different = sum(map(len, self.different.values()))
+        return Row(truth, self.commands, self.compared.total(), different, self.truncated, self.dropped)
+
+    def add(self, other: Agreement) -> None:
+        self.commands += other.commands
+        self.truncated += other.truncated
+        self.dropped += other.dropped
+        self.compared += other.compared
+        for name, wrong in other.different.items():
+            self.different[name] += wrong
 
     @property
     def agrees(self) -> bool:
@@ -299,15 +316,14 @@ def with_log(records: list[Record], logs: dict[str, list[Truth]]) -> Agreement:
     return agreement
 
 
-def programs(node_modules: str, go: bool, directory: Path) -> dict[str, tuple[str, ...]]:
-    """The programs of other drivers, by the beginning of their names; what is built goes into `directory`."""
-    found: dict[str, tuple[str, ...]] = {}
-    if node_modules:
-        found["node"] = ("env", f"NODE_MODULES={node_modules}", "node", str(_HERE / "mongodb_node.mjs"))
-    if go:
-        subprocess.check_call(["go", "build", "-o", str(directory / "client"), "."], cwd=_HERE / "mongodb_go")
-        found["go"] = (str(directory / "client"),)
-    return found
+def programs() -> dict[str, tuple[str, ...]]:
+    """The programs of other drivers, by the beginning of their names."""
+    java = ("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", f"{mongodb_jars()}/*")
+    return {
+        "node": ("env", f"NODE_MODULES={node_modules()}", "node", str(HERE / "mongodb_node.mjs")),
+        "go": (str(mongodb_go()),),
+        "java": (*java, str(HERE / "MongodbJava.java")),
+    }
 
 
 def _may_be(record: Record, truth: Truth) -> bool:
@@ -340,21 +356,10 @@ def agree(
         yield "mongod's log", with_log(records, logs)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.agreement.mongodb", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="of each client with each compressor")
-    parser.add_argument("--head-bytes", type=int, default=1024)
-    parser.add_argument("--node-modules", default="", help="a directory with the Node driver in its node_modules")
-    parser.add_argument("--go", action="store_true", help="the Go driver, too")
-    options = parser.parse_args()
-    agreed = True
-    with tempfile.TemporaryDirectory() as directory:
-        others = programs(options.node_modules, options.go, Path(directory))
-        for name, agreement in agree(options.rounds, options.head_bytes, others):
-            print(agreement.table(name), flush=True)
-            agreed = agreed and agreement.agrees
-    return 0 if agreed else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def rows(rounds: int, head_bytes: int) -> tuple[list[Row], list[str]]:
+    """A row for each truth, and the details of those that differ."""
+    by_truth: dict[str, Agreement] = defaultdict(Agreement)
+    for name, agreement in agree(rounds, head_bytes, programs()):
+        by_truth[_TITLES[name.partition("-")[0]]].add(agreement)
+    details = [agreement.table(title) for title, agreement in by_truth.items() if not agreement.agrees]
+    return [agreement.row(title) for title, agreement in by_truth.items()], details

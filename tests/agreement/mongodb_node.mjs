@@ -42,7 +42,7 @@ for (let round = 0; round < Number(rounds); round++) {
   await orders.insertOne({ _id: base, text: "x".repeat(round % 700), at: new Date() });
   await orders.insertMany([...Array(20).keys()].map((n) => ({ _id: base + 1 + n, n, text: "y".repeat(30) })));
   if (round % 5 === 0) {
-    await orders.insertMany([...Array(300).keys()].map((n) => ({ _id: base + 0.5 + n, text: "z".repeat(60) })));
+    await orders.insertMany([...Array(150).keys()].map((n) => ({ _id: base + 0.5 + n, text: "z".repeat(60) })));
   }
   await fails(orders.insertMany([{ _id: base }, { _id: base + 50 }, { _id: base + 1 }], { ordered: false }));
   await orders.find({ n: { $gte: 3 } }, { batchSize: 7, limit: 30, sort: { n: 1 } }).toArray();

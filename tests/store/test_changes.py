@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from probes.filters import FilterError, Term
 from probes.store.changes import Change, Kind, begun_ns, changes, fields, where_of
-from probes.store.view import Is, View
+from probes.store.view import UNKNOWN, Condition, Groups, Is, View, Window
 from tests.store.model import Model
-from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic, synthetic_view
+from tests.store.synthetic import LOADS, SECOND, START_NS, Load, Traffic, mongo, synthetic_view
 
 _CALM = tuple(load for load in LOADS if load.later is None)
 
@@ -99,3 +102,56 @@ def test_traffic_that_stopped() -> None:
     begun = begun_ns(model, fewer[0])
     assert begun is not None
     assert abs(begun - START_NS - 100 * SECOND) <= 10 * SECOND
+
+
+FIND = mongo({"find": "orders", "filter": {"status": "new"}, "$db": "shop"})
+OTHER_FIND = mongo({"find": "orders", "filter": {"$where": "slow()"}, "$db": "shop"})
+NEW_SHAPE = ("mongodb", "find", "shop.orders", "find orders {$where: str}")
+
+
+def finds(seconds: int, *, since_s: int) -> Model:
+    """A model of finds, another one among them from `since_s` on."""
+    loads = (
+        Load("mongodb", FIND, mongo({"ok": 1.0}, response_to=17), 5, 1.0),
+        Load(
+            "mongodb", OTHER_FIND, mongo({"ok": 1.0}, response_to=17), 0, 1.0, changes_at_s=since_s, later={"rate": 2.0}
+        ),
+    )
+    traffic, model = Traffic(loads=loads), Model(START_NS)
+    for second in range(1, seconds + 1):
+        for session in traffic.second(START_NS + second * SECOND):
+            model.add(session)
+        model.fold(START_NS + second * SECOND)
+    return model
+
+
+def test_a_shape_that_was_not_there() -> None:
+    model = finds(150, since_s=110)
+    (shape,) = found(model, Kind.SHAPE)
+    assert shape.key == NEW_SHAPE
+    assert shape.before == 0 < shape.now
+    begun = begun_ns(model, shape)
+    assert begun is not None
+    assert abs(begun - START_NS - 110 * SECOND) <= 2 * SECOND
+
+
+def test_a_shape_that_was_there_is_not_new() -> None:
+    assert found(finds(150, since_s=60), Kind.SHAPE) == []
+    assert found(finds(80, since_s=60), Kind.SHAPE) == []  # too soon to tell
+
+
+def test_a_shape_of_a_log_that_could_not_all_be_read_is_not_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = finds(150, since_s=110)
+    groups = model.groups
+
+    def as_read(by: Sequence[str], window: Window, where: Sequence[Condition] = ()) -> Groups:
+        answer = groups(by, window, where)
+        return replace(answer, groups=(*answer.groups, replace(answer.groups[0], key=("mongodb", "find", "", UNKNOWN))))
+
+    monkeypatch.setattr(model, "groups", as_read)
+    assert found(model, Kind.SHAPE) == []
+
+
+def test_shapes_of_a_new_operation_are_told_as_that_alone(view: View) -> None:
+    assert [change.key[1] for change in found(view, Kind.OPERATION)] == ["count"]
+    assert found(view, Kind.SHAPE) == []

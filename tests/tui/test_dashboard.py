@@ -11,6 +11,7 @@ from probes.records import Process
 from probes.store.view import Facts, ProcessFacts, View, Visibility, Window
 from tests.store.model import Model
 from tests.store.synthetic import SECOND, START_NS, WALL_OFFSET_NS
+from tests.store.test_changes import finds
 from tests.tui.dashboard import dashboard
 from tests.tui.preview import Moving
 from tests.tui.screen import check_snapshot, lines, press, text
@@ -116,6 +117,18 @@ async def test_a_row_of_the_overview_leads_to_requests_that_there_are(view: View
         conditions = app._place.drill
         assert conditions
         assert len(view.matching(conditions).numbers)
+
+
+async def test_a_new_shape_leads_to_its_requests() -> None:
+    model = finds(SECONDS, since_s=110)
+    async with dashboard(model, NOW_NS) as (app, pilot):
+        app.query_one("#changes", LineTable).focus()
+        (line,) = [each for each in lines(app) if "find orders {$where: str}" in each]
+        assert "★" in line
+        assert "0 → 1" in line
+        await press(pilot, "enter")
+        assert where(app) == "requests"
+        assert {row.operation for row in model.pick(model.matching(app._place.drill).numbers)} == {"find"}
 
 
 async def test_a_row_of_connections_and_of_capture_lead_to_requests(view: View) -> None:

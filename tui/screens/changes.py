@@ -81,7 +81,7 @@ def _sign(kind: Kind) -> tuple[str, str]:
             return signs.failing, "bad"
         case Kind.SLOWER:
             return signs.worse, "bad"
-        case Kind.CLIENT | Kind.OPERATION:
+        case Kind.CLIENT | Kind.OPERATION | Kind.SHAPE:
             return signs.new, "new"
         case Kind.FASTER:
             return signs.better, "good"
@@ -95,6 +95,8 @@ def _subject(change: Change) -> str:
     if change.kind is Kind.CLIENT:
         _, host, application, process = change.key
         return f"client {client_name(str(host), process)} {application or ''}".rstrip()
+    if change.kind is Kind.SHAPE:
+        return str(change.key[3])
     _, operation, version, target = change.key[:4]
     return what(str(operation), cast("int | None", version), str(target))
 
