@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.live.clients.process import ClientProcess, Report, run_client
+from tests.live.splicing import SplicingProxy
 from tests.live.tool import Record, Requests, of_process
 from tests.servers import ApacheKafka, Broker, Mongod, Tansu
 
@@ -83,6 +84,23 @@ def test_finds_by_pymongo(mongod: Mongod, side: str, threads: int, older: bool) 
     assert {r["seen_from"] for r in seen.of("find")} == {"both"}
     assert len({r["client"] for r in seen.of("find")}) == threads
     seen.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_ends_whose_peer_is_not_seen(mongod: Mongod, threads: int) -> None:
+    """A proxy that splices stands between: one connection is seen from the client only, the other from the server."""
+    with SplicingProxy(mongod.port) as proxy:
+        ports = f"mongodb={proxy.port},{mongod.port}"
+        with Requests("--protocols", "mongodb", "--ports", ports) as tool:
+            report = run_client("mongo_find", port=proxy.port, threads=threads, count=10_007)
+            records = tool.stop()
+    assert report["commands"]["sent"]["find"] == 10_007
+    finds = [r for r in records if r.get("operation") == "find"]
+    assert Counter((r["server"], r["seen_from"], r["status"]) for r in finds) == {
+        (f"127.0.0.1:{proxy.port}", "client", "ok"): 10_007,
+        (f"127.0.0.1:{mongod.port}", "server", "ok"): 10_007,
+    }
+    assert {cause: n for cause in NEVER if (n := tool.ledger.get(cause, 0))} == {}
 
 
 def test_finds_over_a_unix_socket_are_seen_from_both_ends(mongod: Mongod) -> None:
