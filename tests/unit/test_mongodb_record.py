@@ -106,6 +106,41 @@ def test_the_batch_of_a_cut_reply() -> None:
     assert record_of(request, reply_of(head(data, 700, tail=120), request))["cursor_id"] == "5"
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+LAST_ONES: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    TEXTS.filter(lambda key: "\0" not in key), TEXTS | st.lists(st.just({})), max_size=3
+)
+
+
+@given(st.integers(30, 130), st.lists(LAST_ONES, max_size=3), st.integers(100, 700), st.sampled_from([{}, {"x": 1}]))
+def test_the_batch_of_a_reply_whose_end_is_seen(count: int, last: list[Any], tail: int, more: dict[str, Any]) -> None:
+    """The key of the last document tells how many there are, where that document is in the tail as a whole."""
+    batch = [{"_id": n, "text": "x" * 20} for n in range(count)] + last
+    data = answer({"cursor": {"nextBatch": batch, "id": Int64(5), "ns": "a.b"} | more, "ok": 1.0})
+    request = request_of(command({"getMore": Int64(5), "collection": "b", "$db": "a"}))
+    for asked in (request, replace(request, plain=False)):
+        record = record_of(asked, reply_of(head(data, 300, tail=tail), asked))
+        end = bson.encode({"a": batch[-1]})
+        if len(end) + 90 < tail:
+            assert record["nreturned"] == len(batch)
+        else:
+            assert record.get("nreturned", len(batch)) == len(batch)
+
+
+def test_of_two_ends_of_a_batch_neither_is_taken() -> None:
+    """Bytes that read as the last document of a longer batch, and end just where it ends."""
+    size = 60
+    fake = b"\x03999\0" + struct.pack("<i", size)
+    document = {"_id": 1, "blob": fake.ljust(size + 4, b"x")}
+    data = answer({"cursor": {"firstBatch": [{"_id": n} for n in range(90)] + [document], "id": Int64(0)}, "ok": 1.0})
+    place = data.index(fake)
+    batch_end = data.index(b"\x12id\0") - 1
+    data = data.replace(fake, b"\x03999\0" + struct.pack("<i", batch_end - place - 5))
+    record = record_of(request_of(FIND), reply_of(head(data, 300, tail=300), request_of(FIND)))
+    assert "nreturned" not in record
+    assert record["nreturned_at_least"] < 90
+
+
 def test_what_find_and_modify_changed() -> None:
     request = request_of(command({"findAndModify": "orders", "$db": "shop"}))
     reply = reply_of(answer({"lastErrorObject": {"n": 1, "updatedExisting": True}, "value": {}, "ok": 1.0}), request)

@@ -143,7 +143,9 @@ def _told(result: Result, reply: MongoReply) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if result.n is not None:
         told["n"] = result.n
-    if result.batch is not None:
+    if reply.returned is not None:
+        told["nreturned"] = reply.returned
+    elif result.batch is not None:
         told["nreturned" if result.batch.exact else "nreturned_at_least"] = result.batch.documents
     id = result.cursor_id if reply.cursor_id is None else reply.cursor_id
     if id is not None:

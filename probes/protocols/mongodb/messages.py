@@ -54,9 +54,10 @@ class MongoRequest(Request):
 
 @dataclass(slots=True)
 class MongoReply(Reply):
-    """A reply. `cursor_id` is there where it was found beyond the bytes that `data` keeps."""
+    """A reply. `cursor_id` and `returned` (documents) are there where they were found beyond the bytes of `data`."""
 
     opcode: int = OP_MSG
     flags: int = 0
     compressor: str = ""
     cursor_id: int | None = None
+    returned: int | None = None

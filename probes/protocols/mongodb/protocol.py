@@ -21,7 +21,7 @@ from probes.protocols.mongodb.identify import identify
 from probes.protocols.mongodb.masking import recordable
 from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import open_message
-from probes.protocols.mongodb.replies import cursor_id_behind_batch, read_reply
+from probes.protocols.mongodb.replies import cursor_id_behind_batch, documents_of_batch, read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
 from probes.protocols.mongodb.wire import (
@@ -213,7 +213,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
             at = _CURSOR_AT + max(_int32(data, _CURSOR_AT)[0], MIN_DOCUMENT_BYTES)
     except error:
         return None
-    visible, cursor_id = data, None
+    visible, cursor_id, returned = data, None, None
     if len(data) != length:
         if at <= len(data):
             return None
@@ -223,6 +223,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         if (at < 0 and visible) or base <= len(data):
             return None
         cursor_id = cursor_id_behind_batch(data, visible, base)
+        returned = documents_of_batch(data, visible, base)
         length -= base
     if length - at > _SHORT_BYTES:
         return None
@@ -233,7 +234,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
     if STORED_CREDENTIAL in data:
         return None
     cut = visible is not data
-    return MongoReply(id, data, None, bool(flags & MORE_TO_COME), cut, (), OP_MSG, flags, "", cursor_id)
+    return MongoReply(id, data, None, bool(flags & MORE_TO_COME), cut, (), OP_MSG, flags, "", cursor_id, returned)
 
 
 def _string(value: bytes | None) -> str | None:

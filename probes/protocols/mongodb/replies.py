@@ -187,7 +187,12 @@ def _read_command_reply(reply: MongoReply, document: Document, request: MongoReq
         reply.failure = read_failure_elsewhere(document)
     cursor = document.nested(fields.get(b"cursor"))
     if cursor is not None:
-        reply.cursor_id = cursor_id(cursor, find_fields(cursor, OF_CURSOR))
+        of_cursor = find_fields(cursor, OF_CURSOR)
+        reply.cursor_id = cursor_id(cursor, of_cursor)
+        batch = next((cursor.nested(of_cursor[name]) for name in _BATCHES & of_cursor.keys()), None)
+        if batch is not None and not batch.whole and batch.rest is not None:
+            offset, rest = batch.rest
+            reply.returned = _documents_until(rest, batch.end - offset)
 
 
 _cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
@@ -200,13 +205,43 @@ def cursor_id_behind_batch(data: bytes, rest: bytes, base: int) -> int | None:
 
     None where it is not there: then nothing is known.
     """
-    match = _cursor_match(data, _CURSOR_AT)
-    if match is None or match.end() + 4 > len(data):
-        return None
-    at = match.end() + int(INT32.unpack_from(data, match.end())[0]) - base
+    at = _batch_end(data, base)
     if at < 0 or not rest.startswith(_ID, at):
         return None
     return int.from_bytes(rest[at + len(_ID) : at + len(_ID) + 8], "little", signed=True)
+
+
+def documents_of_batch(data: bytes, rest: bytes, base: int) -> int | None:
+    """How many documents the reply `data` begins to tell, where the last of them is in `rest` at offset `base`.
+
+    None where it is not there.
+    """
+    return _documents_until(rest, _batch_end(data, base) - 1)
+
+
+def _batch_end(data: bytes, base: int) -> int:
+    """Where the batch with which the reply `data` begins ends, from `base` on; below 0 where that is not known."""
+    match = _cursor_match(data, _CURSOR_AT)
+    if match is None or match.end() + 4 > len(data):
+        return -1
+    return match.end() + int(INT32.unpack_from(data, match.end())[0]) - base
+
+
+_documents_in = re.compile(rb"(?s)\x03(0|[1-9][0-9]{0,6})\x00(?=(.{4}))").finditer
+
+
+def _documents_until(rest: bytes, end: int) -> int | None:
+    """How many documents an array has that ends at `end` in `rest`: what the key of its last one says.
+
+    Where that begins is not known: taken is the one place that reads as a document that ends there, as none does but an
+    array's last. Two such are as good as none.
+    """
+    if not 0 < end < len(rest):
+        return None
+    last = [
+        int(each[1]) for each in _documents_in(rest, 0, end) if each.end() + int.from_bytes(each[2], "little") == end
+    ]
+    return last[0] + 1 if len(last) == 1 else None
 
 
 _MAX_DOCUMENTS = 8192
