@@ -34,12 +34,20 @@ _ANSWER_BYTES = 4096
 class Background:
     """Entering waits until the capture has begun: then `protocols` are captured, and `store` is its descriptor.
 
-    `stdin` is what a capture from there is read from; it is closed here. Raises Refusal where it cannot begin.
+    `stdin` is what a capture from there is read from, `control` brings the keys that one from a file is played by; both
+    are closed here. Raises Refusal where it cannot begin.
     """
 
-    def __init__(self, options: CaptureOptions, command: Sequence[str] = COMMAND, *, stdin: int | None = None) -> None:
-        self._order = order(options, stdin)
-        self._stdin = stdin
+    def __init__(
+        self,
+        options: CaptureOptions,
+        command: Sequence[str] = COMMAND,
+        *,
+        stdin: int | None = None,
+        control: int | None = None,
+    ) -> None:
+        self._order = order(options, stdin=stdin, control=control)
+        self._given = [each for each in (stdin, control) if each is not None]
         self._command = command
         self._asked = False
 
@@ -56,10 +64,10 @@ class Background:
                     stderr=self._narration.fileno(),
                     env={**os.environ, **ENVIRONMENT},
                     start_new_session=True,  # what the terminal sends is not for it
-                    pass_fds=[] if self._stdin is None else [self._stdin],
+                    pass_fds=self._given,
                 )
-            if self._stdin is not None:  # else who writes there would never hear that nobody reads any more
-                os.close(self._stdin)
+            for each in self._given:  # else who writes there would never hear that nobody reads any more
+                os.close(each)
             stack.callback(self._end)
             answer, descriptors = b"", list[int]()
             with contextlib.suppress(ConnectionError):  # it has ended already, and said why

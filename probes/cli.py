@@ -70,6 +70,7 @@ of the dashboard:
   --side, --pid, --protocols, --ports, --plugin,
   --head-bytes, --literals, --max-cpu              as of requests (l7top requests --help)
   --memory SIZE                                    for what is kept (default: 256M)
+  --speed SPEED                                    of a capture's file: 1x, 10x, max (default)
 
 Capturing needs root: sudo l7top. Reading a capture does not: l7top --from FILE (- for stdin)"""
 
@@ -82,6 +83,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise Refusal(f"{message}: see {self.prog} --help", ExitCode.USAGE)
+
+
+def _speed(text: str) -> float:
+    """How many times as fast as the clock, 0.0 for max."""
+    if text == "max":
+        return 0.0
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)x?", text)
+    if match is None or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed such as 1x, 0.5x, 10x or max")
+    return float(match[1])
 
 
 def _seconds(text: str) -> float:
@@ -263,6 +274,16 @@ def _add_memory(parser: _Parser) -> None:
     )
 
 
+def _add_speed(parser: _Parser) -> None:
+    parser.add_argument(
+        "--speed",
+        type=_speed,
+        default=_DEFAULTS.speed,
+        metavar="SPEED",
+        help="of a capture's file: 1x in its own pace, 10x, max as fast as it can be read (default: max)",
+    )
+
+
 def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, CaptureOptions, Predicate]:
     """Raises Refusal."""
     arguments = parser.parse_intermixed_args(words)
@@ -285,6 +306,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),
         max_cpu=float(arguments.max_cpu),
+        speed=getattr(arguments, "speed", _DEFAULTS.speed),
     )
     return arguments, options, selected
 
@@ -294,6 +316,7 @@ def dashboard(words: Sequence[str]) -> tuple[CaptureOptions, str]:
     parser = _filtered_parser("l7top", "The dashboard: this host's requests, live.")
     _add_literals(parser)
     _add_memory(parser)
+    _add_speed(parser)
     arguments, options, _ = _parse(parser, words)
     return options, " ".join(arguments.filter)
 
@@ -331,6 +354,7 @@ def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
     if for_dashboard:
         _add_literals(parser)
         _add_memory(parser)
+        _add_speed(parser)
     arguments, options, selected = _parse(parser, words)
     headless.stat(
         options,

@@ -13,6 +13,7 @@ import re
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -27,10 +28,12 @@ ORDER_BYTES = 65536  # more than any order is long
 _MAPS_ARE_FREE_SINCE = (5, 19)  # before, bpf(2) on one's own maps needed CAP_BPF too
 
 
-def order(options: CaptureOptions, stdin: int | None = None) -> bytes:
-    """What to send to the process. It reads a capture from the descriptor `stdin`, which it inherits."""
+def order(options: CaptureOptions, *, stdin: int | None = None, control: int | None = None) -> bytes:
+    """What to send to the process. It reads a capture from the descriptor `stdin`, and the keys that a capture from a
+    file is played by from `control`; it inherits both.
+    """
     fields = {**asdict(options), "pids": sorted(options.pids)}
-    return json.dumps({"parent": os.getpid(), "options": fields, "stdin": stdin}).encode()
+    return json.dumps({"parent": os.getpid(), "options": fields, "stdin": stdin, "control": control}).encode()
 
 
 def main() -> int:
@@ -46,7 +49,11 @@ def _run() -> ExitCode:
     if told["stdin"] is not None:
         os.dup2(told["stdin"], 0)
         os.close(told["stdin"])
-    _collect(channel, _options(told["options"]))
+    options = _options(told["options"])
+    if told["control"] is None:
+        _collect(channel, options)
+    else:
+        _play(channel, options, socket.socket(fileno=told["control"]))
     return ExitCode.OK
 
 
@@ -78,7 +85,7 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
         while not (options.is_live or stop.asked or capture.is_over or capture.now_ns() or _gone(channel)):
             capture.step(headless.STEP_S)  # the time of a capture begins with its first packet
         store = feeding.begin(capture)
-        socket.send_fds(channel, [json.dumps(list(capture.protocols)).encode()], [store])
+        _answer(channel, tuple(capture.protocols), store)
         try:
             while not (stop.asked or capture.is_over or _gone(channel)):
                 feeding.turn()
@@ -91,6 +98,20 @@ def _collect(channel: socket.socket, options: CaptureOptions) -> None:
             feeding.end(f"{type(error).__name__}: {error}")
             raise
         feeding.end("the collector was told to end")
+
+
+def _play(channel: socket.socket, options: CaptureOptions, control: socket.socket) -> None:
+    from probes.playing import Player
+
+    privileges.run_last()
+    with headless.Stop() as stop:
+        Player(options, control, lambda: stop.asked or _gone(channel)).run(
+            lambda protocols, store: _answer(channel, protocols, store)
+        )
+
+
+def _answer(channel: socket.socket, protocols: Sequence[str], store: int) -> None:
+    socket.send_fds(channel, [json.dumps(list(protocols)).encode()], [store])
 
 
 def _needed() -> set[int]:

@@ -122,6 +122,15 @@ class Feeding:
         self._facts = replace(self._facts, ended=why)
         self._writer.facts(self._facts)
 
+    def say(self, playing: str, progress: float | None) -> None:
+        """How the capture is read, and how much of it was."""
+        self._facts = replace(self._facts, playing=playing, progress=progress)
+        self._writer.facts(self._facts)
+
+    def close(self) -> None:
+        """Closes the store's descriptor; it is fed all the same."""
+        self._writer.close()
+
     def _take(self, now_ns: int) -> None:
         """Hands the sessions that have ended to the store."""
         last_ns, observers = self._last_ns, self._observers

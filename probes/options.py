@@ -30,6 +30,7 @@ class CaptureOptions:
     memory: int = 256 * 1024 * 1024
     literals: bool = False
     max_cpu: float = 50.0
+    speed: float = 0.0  # of a capture in the dashboard: times that of the clock; 0: as fast as it can be read
 
     @property
     def is_live(self) -> bool:

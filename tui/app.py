@@ -19,7 +19,9 @@ from probes.exit_codes import ExitCode, Refusal
 from probes.filters import FilterError, Term, learn_protocols
 from probes.outputs.escape import printable
 from probes.outputs.recording.files import RecordingEndedError
+from probes.playback import Order
 from probes.protocols.interface import WireProtocol
+from probes.store.reader import Reader
 from probes.store.view import View, Window
 from tui import glyphs
 from tui.bindings import Key, bindings, rows
@@ -30,6 +32,7 @@ from tui.header import Header, Situation
 from tui.help import HelpScreen
 from tui.palette import KeyProvider
 from tui.panel import Detail, Drill, Panel, Where
+from tui.playing import Remote
 from tui.prompt import FilterInput, Prompt, conditions
 from tui.recorder import Recorder
 from tui.screens.capture import CapturePanel
@@ -46,6 +49,7 @@ from tui.text import safe
 from tui.theme import THEME
 from tui.widgets.table import LineTable
 
+_ANSWER_S = 0.15  # that the collector takes to do what a key says, and to say so
 _PLUGINS = 7  # the key of all panels of plugins
 _CUT = (Term("truncated", "=", "true"),)
 
@@ -58,9 +62,10 @@ class Place(NamedTuple):
 
 
 class Dashboard(TerminalApp):
-    """Shows `view`. `clock` tells the time that the view's times are of, `protocols` decode a session for the detail.
+    """Shows `view`. `clock` tells the time that the view's times are of; without one the view does, as of a capture.
 
-    `literals` shows values of documents and payloads, `filter_text` is the filter at first. `recorder` records.
+    `protocols` decode a session for the detail. `literals` shows values of documents and payloads, `filter_text` is the
+    filter at first. `recorder` records, `remote` plays the capture that the view is of.
     """
 
     TITLE = "l7top"
@@ -82,17 +87,19 @@ class Dashboard(TerminalApp):
         *,
         protocols: Mapping[str, WireProtocol],
         literals: bool = False,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] | None = time.monotonic_ns,
         filter_text: str = "",
         recorder: Recorder | None = None,
+        remote: Remote | None = None,
     ) -> None:
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
         self._view = view
-        self._now = clock
+        self._now = clock or (lambda: self._view.heartbeat_ns())
         self._clock = Clock(self, self._tick)
         self._recorder = recorder
+        self._remote = remote
         self._filter_text = filter_text
         taught = [name for name in view.facts().protocols if name not in protocols]
         learn_protocols(taught)
@@ -140,6 +147,8 @@ class Dashboard(TerminalApp):
         if not self.is_headless:
             for sign in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(sign, self.exit)
+        if self._remote is not None:
+            asyncio.get_running_loop().add_reader(self._remote.fileno(), self._take_store)
 
     # Once a second, and whenever something else is to be shown.
 
@@ -277,6 +286,37 @@ class Dashboard(TerminalApp):
         self._recorder.toggle()
         self._tell_situation()
 
+    # A capture from a file is played.
+
+    def action_play(self, order: str, value: int = 0) -> None:
+        """Tells the collector, and shows soon what it does."""
+        if self._remote is None:
+            self.notify("only a capture from a file is played (--from FILE)", markup=False, timeout=3)
+            return
+        self._remote.send(Order[order], value)
+        self.set_timer(_ANSWER_S, self._tick)
+
+    def _take_store(self) -> None:
+        assert self._remote is not None
+        store = self._remote.receive()
+        if store is None:
+            asyncio.get_running_loop().remove_reader(self._remote.fileno())
+        else:
+            self._turn_to(store)
+
+    def _turn_to(self, store: int) -> None:
+        """Shows another store from now on, of the same capture read again. One stays where one is, but on no row."""
+        self._view, self._frozen, self._cut, self._counted = Reader(store), None, 0, 0
+        if self._recorder is not None:
+            self._recorder.turn_to(store)
+        for panel in self._panels.values():
+            panel.forget()
+        self._trail = [place for place in self._trail if place.ident != self._detail.ident]
+        if self._panel is self._detail:
+            self._go(self._trail.pop() if self._trail else Place("requests"))
+        else:
+            self._show()
+
     def action_export(self) -> None:
         """What is shown, in a file."""
         panel, view = self._panel, self._frozen or self._view
@@ -339,8 +379,9 @@ def run(
     protocols: Mapping[str, WireProtocol],
     literals: bool = False,
     filter_text: str = "",
-    clock: Callable[[], int] = time.monotonic_ns,
+    clock: Callable[[], int] | None = time.monotonic_ns,
     recorder: Recorder | None = None,
+    remote: Remote | None = None,
 ) -> ExitCode:
     """Show `view` on this terminal until somebody quits, SIGTERM or SIGHUP. Restores the terminal whatever happens.
 
@@ -351,7 +392,13 @@ def run(
     signs = glyphs.suitable(charset, os.environ)
     glyphs.use(signs)
     app = Dashboard(
-        view, protocols=protocols, literals=literals, filter_text=filter_text, clock=clock, recorder=recorder
+        view,
+        protocols=protocols,
+        literals=literals,
+        filter_text=filter_text,
+        clock=clock,
+        recorder=recorder,
+        remote=remote,
     )
     app.keep_encodable(charset if signs.unicode else "ascii")
     app.run(mouse=False)  # the terminal's own selection goes on working, and the wheel moves the cursor

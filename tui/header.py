@@ -82,6 +82,11 @@ def _middle(now: Situation) -> list[tuple[str, str]]:
             (f"FROZEN {now.clock(now.frozen_ns)}{later}", "warn cursor"),
             (f" +{_number(now.new_rows)} new", "warn"),
         ]
+    if now.facts.playing:
+        share = "" if now.facts.progress is None else f" {now.facts.progress:.0%}"
+        state = {"max": "READING", "paused": "PAUSED", "seeking": "SEEKING"}.get(now.facts.playing)
+        style = "warn" if now.facts.playing in ("paused", "seeking") else "good"
+        return [(f"{state or f'PLAYING {now.facts.playing}'} ", style), (now.clock(now.now_ns), "loud"), (share, "")]
     return [("LIVE " if now.facts.source in (LIVE, "stdin") else "READING ", "good"), (now.clock(now.now_ns), "loud")]
 
 

@@ -24,6 +24,7 @@ from probes import headless, portable, privileges
 from probes.background import COMMAND, ENVIRONMENT, Background, how
 from probes.exit_codes import ExitCode, Refusal
 from probes.options import STDIN, CaptureOptions
+from probes.playback import is_played
 
 TERMINAL = "/dev/tty"
 SCREEN = (sys.executable, "-m", "tui.process")
@@ -46,12 +47,16 @@ def run(
     """Shows the dashboard until it is left. Raises Refusal where the collector cannot begin, or one of them died."""
     privileges.die_first()
     stdin = _take_keys_from_terminal() if options.source == STDIN else None
+    ours, theirs = portable.channel() if is_played(options) else (None, None)
     first = f"the first packet of {options.source_name}"
     headless.narrate("attaching probes …" if options.is_live else f"waiting for {first} …")
-    with Screen(screen, filter_text) as shown, Background(options, collector, stdin=stdin) as capture:
+    with (
+        Screen(screen, filter_text) as shown,
+        Background(options, collector, stdin=stdin, control=None if theirs is None else theirs.detach()) as capture,
+    ):
         privileges.run_at_once()
         with _held_signals(), Terminal() as terminal:
-            code = shown.show(capture, terminal)
+            code = shown.show(capture, terminal, ours)
         complaint = capture.complaint()
     if complaint:
         raise Refusal(f"the collector had ended: {complaint}", ExitCode.INTERNAL)
@@ -126,10 +131,16 @@ class Screen:
         signal.signal(signal.SIGWINCH, lambda *_: self._process.send_signal(signal.SIGWINCH))
         return self
 
-    def show(self, capture: Background, terminal: Terminal) -> int:
-        """Opens it and waits until it has ended, or has to; its exit code, 0 where it had to."""
+    def show(self, capture: Background, terminal: Terminal, control: socket.socket | None) -> int:
+        """Opens it and waits until it has ended, or has to; its exit code, 0 where it had to.
+
+        `control`, which is closed here, takes its keys to the collector where that plays a file.
+        """
+        descriptors = [capture.store] if control is None else [capture.store, control.fileno()]
         with contextlib.suppress(BrokenPipeError):  # it has ended already
-            socket.send_fds(self._channel, [b"store"], [capture.store])
+            socket.send_fds(self._channel, [b"store"], descriptors)
+        if control is not None:
+            control.close()
         told = False
         while self._process.poll() is None and not told:
             told = portable.next_signal({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S) in _ASKING or terminal.is_closed

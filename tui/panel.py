@@ -41,6 +41,9 @@ class Panel(Widget):
         """Ask `view` and draw what changed. `now_ns` is the moment that is shown, for ages (frozen: when it froze)."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Forget what was remembered of rows: the next view is another one."""
+
     def focus_table(self) -> None:
         """Give the focus to what `enter` and the arrow keys should act on."""
         raise NotImplementedError

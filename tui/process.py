@@ -1,4 +1,5 @@
-"""The screen's process: `python -m tui.process CHANNEL PARENT [FILTER]`, CHANNEL a unix socket that brings the store.
+"""The screen's process: `python -m tui.process CHANNEL PARENT [FILTER]`, CHANNEL a unix socket that brings the store,
+and where a file is played what leads to the collector.
 
 It draws what others wrote, so it begins by giving up whatever root could do. It opens when the store's descriptor
 comes, and ends where that never comes. It is no part of the terminal's session: its parent tells it what that hears.
@@ -35,10 +36,11 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     from probes.protocols.chosen import known_protocols  # only now: none of it has to be root's
     from probes.store.reader import Reader
     from tui import app
+    from tui.playing import Remote
     from tui.recorder import Recorder
 
     with socket.socket(fileno=channel) as source:
-        _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 1)
+        _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 2)
     if not descriptors:
         return ExitCode.OK
     threading.Thread(target=_outlive_briefly, args=(parent,), daemon=True).start()
@@ -50,8 +52,9 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
         protocols=known_protocols(),
         literals=literals,
         filter_text=filter_text,
-        clock=time.monotonic_ns if facts.source == LIVE else view.heartbeat_ns,  # a capture has a time of its own
+        clock=time.monotonic_ns if facts.source == LIVE else None,
         recorder=Recorder(descriptors[0], literals=literals),
+        remote=Remote(socket.socket(fileno=descriptors[1])) if descriptors[1:] else None,
     )
 
 

@@ -28,6 +28,13 @@ class Recorder:
         self._said: list[str] = []
         self._is_told = False  # whether it was told that it has begun
 
+    def turn_to(self, store: int) -> None:
+        """From now on it records from this store; what it does at this moment ends."""
+        if self.is_on:
+            self.toggle()
+        os.close(self._store)
+        self._store = store
+
     @property
     def is_on(self) -> bool:
         return self._process is not None

@@ -303,6 +303,8 @@ class Facts:
     wall_offset_ns: int = 0
     collector_pid: int = 0
     ended: str = ""  # why the capture is over, "" while it runs
+    playing: str = ""  # how a file is read: "seeking", "paused", "max" (as fast as it can be), or "1x"
+    progress: float | None = None  # the share of it that was read
     literals: bool = False
     head_bytes: int = 0
     protocols: tuple[str, ...] = ()

@@ -21,9 +21,9 @@ HERE = Path(__file__).parents[2]
 COUNT = 7
 
 
-def capture(count: int = COUNT) -> bytes:
+def capture(count: int = COUNT, *, step_ns: int = STEP_NS) -> bytes:
     """So many finds, each answered after a step."""
-    wire = Wire()
+    wire = Wire(step_ns=step_ns)
     wire.open()
     for n in range(count):
         wire.send(True, m.op_msg(100 + n))

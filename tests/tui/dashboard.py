@@ -15,9 +15,9 @@ from tui.app import Dashboard
 
 @asynccontextmanager
 async def dashboard(
-    view: View, now_ns: int | Callable[[], int], size: tuple[int, int] = (80, 24), **options: Any
+    view: View, now_ns: int | Callable[[], int] | None, size: tuple[int, int] = (80, 24), **options: Any
 ) -> AsyncIterator[tuple[Dashboard, Pilot[None]]]:
-    clock = now_ns if callable(now_ns) else lambda: now_ns
+    clock = (lambda: now_ns) if isinstance(now_ns, int) else now_ns
     app = Dashboard(view, protocols=known_protocols(), clock=clock, **options)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()

@@ -49,6 +49,10 @@ class ChangeTable(LineTable):
             rows.append(LineRow(key, _cells(change, "" if at is None else f"since {clock(at, facts)}")))
         self.set_rows(rows)
 
+    def forget(self) -> None:
+        """Ask everything anew next time."""
+        self._begun, self._asked = {}, (None, (), 0)
+
     def where_of(self, key: object) -> Where:
         return where_of(*cast(ChangeKey, key))
 

@@ -118,6 +118,9 @@ class KafkaPanel(GroupedPanel):
         self._more = LAGS
         super().__init__()
 
+    def forget(self) -> None:
+        self._software = Software()
+
     def groupings(self) -> dict[str, Grouping]:
         software = Measure(
             Column("software", "software", 24, priority=2),

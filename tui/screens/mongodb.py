@@ -63,6 +63,9 @@ class MongoDBPanel(GroupedPanel):
         self._following = Following()
         super().__init__()
 
+    def forget(self) -> None:
+        self._following = Following()
+
     def groupings(self) -> dict[str, Grouping]:
         return {
             "command": Grouping(

@@ -76,6 +76,9 @@ class OverviewPanel(Panel):
         self.query_one(ProcessTable).show(facts, work, now_ns)
         self.query_one(UnseenTable).show(facts, work)
 
+    def forget(self) -> None:
+        self.query_one(ChangeTable).forget()
+
     def focus_table(self) -> None:
         self.query_one(RedTable).focus()
 

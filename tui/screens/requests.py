@@ -57,6 +57,10 @@ class RequestsPanel(Panel):
         rows = self.table.shown
         return [] if rows is None else rows.newest(most)
 
+    def forget(self) -> None:
+        self._cache, self._matching, self._next = RowCache(), range(0), 0
+        self.table.clear_cursor()
+
     def focus_table(self) -> None:
         self.table.focus()
 

@@ -10,6 +10,7 @@ from probes.exit_codes import ExitCode, Refusal
 from probes.options import STDIN
 
 _CHUNK = 1 << 18
+_LEAST_CHUNK, _PARTS = 1 << 10, 256
 
 
 class Reading:
@@ -21,6 +22,7 @@ class Reading:
         mode = os.fstat(fd)
         self.size = mode.st_size if stat.S_ISREG(mode.st_mode) else None
         self.done = 0  # bytes read
+        self._chunk = _CHUNK
 
     @property
     def is_file(self) -> bool:
@@ -36,11 +38,18 @@ class Reading:
         if not self.is_file and not select.select([self._fd], [], [], 0)[0]:
             return None
         try:
-            data = os.read(self._fd, _CHUNK)
+            data = os.read(self._fd, self._chunk)
         except OSError as error:
             raise Refusal(f"{self.name} cannot be read: {error.strerror}", ExitCode.SOURCE) from error
         self.done += len(data)
         return data
+
+    def again(self) -> Reading:
+        """The same file from its beginning, in parts so small that `done` tells the place. One at a time is read."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        reading = Reading(self.name, os.dup(self._fd))
+        reading._chunk = max(_LEAST_CHUNK, min((self.size or 0) // _PARTS, _CHUNK))
+        return reading
 
     def close(self) -> None:
         os.close(self._fd)

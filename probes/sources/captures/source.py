@@ -26,11 +26,15 @@ from probes.sources.sink import Sink
 from probes.sources.source import Ignored, RingUse
 
 _FRAMED = {MONGODB: PortUse.MONGODB, KAFKA: PortUse.KAFKA}
+_FOREVER_NS = 1 << 63
 DRAIN_NS = 100_000_000  # by so much the capture's time goes on in one drain, if there is as much to read
 
 
 class CaptureSource:
-    """`reading` as a `probes.sources.source.Source`; it is closed with this."""
+    """`reading` as a `probes.sources.source.Source`; it is closed with this.
+
+    `limit_ns` is the time up to which packets are taken: there a file's time stands still.
+    """
 
     wall_offset_ns = 0
 
@@ -42,6 +46,8 @@ class CaptureSource:
         self._desk, self._scope = Desk(sink, head_bytes), scope
         self._reassembly = Reassembly(self._meet)
         self._pending: Iterator[Packet] = iter(())  # of what was read
+        self._held: Packet | None = None  # the first one beyond the limit
+        self.limit_ns = _FOREVER_NS
         self._packets = 0
         self._last_id = 0
         self._began_ns = 0  # of the first packet
@@ -65,7 +71,10 @@ class CaptureSource:
         return self._now_ns + time.monotonic_ns() - self._came_ns
 
     def wait(self, timeout_s: float) -> None:
-        self._reading.wait(timeout_s)
+        if self._held is not None and self._held.ns > self.limit_ns:
+            time.sleep(timeout_s)
+        else:
+            self._reading.wait(timeout_s)
 
     def drain(self) -> int:
         """Raises Refusal where the bytes are no capture, or cannot be read."""
@@ -85,9 +94,16 @@ class CaptureSource:
     def _take(self, until_ns: int) -> bool:
         """Takes the packets that were read, up to that time; whether that were all."""
         decode, take, now_ns = self._decoder.segment, self._reassembly.take, self._now_ns
-        packets = 0
+        packets, limit_ns, pending = 0, self.limit_ns, self._pending
+        if self._held is not None:
+            pending, self._held = chain((self._held,), pending), None
         try:
-            for interface, ns, data, length, options, order in self._pending:
+            for packet in pending:
+                interface, ns, data, length, options, order = packet
+                if ns > limit_ns:
+                    self._held = packet
+                    now_ns = max(now_ns, limit_ns)
+                    return False
                 packets += 1
                 segment = decode(interface.link, data, length)
                 if segment is not None:
@@ -141,7 +157,7 @@ class CaptureSource:
     def _end(self, damage: str) -> None:
         self.damage = damage
         self.is_over = True
-        self._pending = iter(())
+        self._pending, self._held = iter(()), None
         self._reassembly.finish()
 
     def tend(self, now_ns: int) -> None:
