@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from tests.framing import messages as m
 from tests.framing.streams import Case, Exchange, Pass, at, back, case, cut, cut_exchanges, each_byte, every, out, whole
+from tests.unit.mongodb_messages import message
 
 
 def mongodb_exchange(n: int, padding: int = 0) -> Exchange:
@@ -54,7 +55,7 @@ def cuts() -> Iterator[Case]:
         compressed = m.op_compressed(1, size), m.op_compressed(2, size)
         pair = [mongodb_exchange(0), compressed, mongodb_exchange(1, 3000)]
         yield cut_exchanges(f"mongodb compressed {size}", pair, every(4096))
-    requests = [m.mongodb(n, opcode, b"") for n, opcode in enumerate((2001, 2004, 2005, 2007, 1000, 1))]
+    requests = [message(opcode, b"", id=n) for n, opcode in enumerate((2001, 2004, 2005, 2007, 1000, 1))]
     yield case("mongodb bare headers", out(*requests) + out(b"".join(requests)), requests * 2)
     yield case("mongodb bare headers byte by byte", out(*each_byte(b"".join(requests))), requests)
 
@@ -227,7 +228,7 @@ def hostile() -> Iterator[Case]:
         bad = length.to_bytes(4, "big") + good[4:]
         yield case(f"kafka of length {length}", out(good, bad, good), [good, good])
     for opcode in (0, 2, 1001, 2000, 2008, 2009, 2014):
-        steps = out(m.mongodb(1, opcode, m.filler(20)), m.op_msg(2))
+        steps = out(message(opcode, m.filler(20), id=1), m.op_msg(2))
         yield case(f"mongodb opcode {opcode}", steps, [m.op_msg(2)])
     yield case("mongodb required flag", out(m.op_msg(1, flags=1 << 7), m.op_msg(2)), [m.op_msg(2)])
     flags = 1 | m.MORE_TO_COME | 1 << 16

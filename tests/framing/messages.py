@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import struct
 
-import bson
+from tests.unit import mongodb_messages
 
 OP_REPLY, OP_COMPRESSED, OP_MSG = 1, 2012, 2013
 PRODUCE, FETCH, METADATA, SASL_HANDSHAKE = 0, 1, 3, 17
 MORE_TO_COME = 2
 
 
-def mongodb(id_: int, opcode: int, body: bytes, *, answers: int = 0) -> bytes:
-    return struct.pack("<iiii", 16 + len(body), id_, answers, opcode) + body
-
-
 def op_msg(id_: int, *, answers: int = 0, flags: int = 0, padding: int = 0) -> bytes:
     document = {"ok": 1.0} if answers else {"find": "orders", "$db": "shop"}
-    body = bson.encode({**document, "padding": _text(padding)} if padding else document)
-    return mongodb(id_, OP_MSG, struct.pack("<IB", flags, 0) + body, answers=answers)
+    section = mongodb_messages.kind0({**document, "padding": _text(padding)} if padding else document)
+    return mongodb_messages.op_msg(section, flags=flags, id=id_, to=answers)
 
 
 def op_compressed(id_: int, size: int) -> bytes:
     """`size` bytes of what stands for compressed data."""
-    return mongodb(id_, OP_COMPRESSED, struct.pack("<iiB", OP_MSG, 3 * size, 1) + _text(size).encode())
+    return mongodb_messages.message(
+        OP_COMPRESSED, struct.pack("<iiB", OP_MSG, 3 * size, 1) + _text(size).encode(), id=id_
+    )
 
 
 def kafka_request(

@@ -13,13 +13,14 @@ from probes.sources.assembly import MOST_WINDOWS
 from probes.sources.framing import COMPRESSED_HEAD, PRE_READ, TAIL, ConnectionFraming
 from tests.framing import messages as m
 from tests.framing.streams import cut
+from tests.unit.mongodb_messages import message
 
 IDS = st.integers(0, 2**31 - 1)
 SIZES = st.one_of(st.integers(0, 80), st.integers(0, 3000))
 PLACES = st.lists(st.integers(1, 6000), max_size=40)
 
 op_msgs = st.builds(m.op_msg, IDS, answers=IDS, padding=SIZES, flags=st.sampled_from([0, 1, m.MORE_TO_COME, 1 << 16]))
-legacy = st.builds(m.mongodb, IDS, st.sampled_from([1, 2001, 2004, 2005, 2007]), st.binary(max_size=200))
+legacy = st.builds(message, st.sampled_from([1, 2001, 2004, 2005, 2007]), st.binary(max_size=200), id=IDS)
 compressed = st.builds(m.op_compressed, IDS, SIZES)
 kafka_requests = st.builds(
     m.kafka_request,

@@ -16,8 +16,6 @@ from random import Random
 from struct import pack
 from typing import Any, NamedTuple
 
-import bson
-
 from probes.protocols.interface import WireProtocol
 from probes.protocols.kafka import Kafka
 from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
@@ -28,6 +26,7 @@ from probes.store.view import Facts, ProcessFacts, Visibility
 from probes.store.writer import Writer
 from tests.store.model import Model
 from tests.unit import kafka_messages
+from tests.unit.mongodb_messages import answer, command
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -101,22 +100,12 @@ def synthetic_view(seconds: int = 150, *, seed: int = 1, scale: float = 1.0) -> 
         writer.close()
 
 
-def mongo(document: dict[str, Any], *, request_id: int = 17, response_to: int = 0, flags: int = 0) -> bytes:
-    """An OP_MSG with one section."""
-    body = pack("<IB", flags, 0) + bson.encode(document)
-    return pack("<iiii", 16 + len(body), request_id, response_to, 2013) + body
-
-
-def _answer(document: dict[str, Any]) -> bytes:
-    return mongo(document, request_id=5512, response_to=17)
-
-
-_OK = _answer({"n": 1, "ok": 1.0})
-_FOUND = _answer(
+_OK = answer({"n": 1, "ok": 1.0})
+_FOUND = answer(
     {"cursor": {"firstBatch": [{"_id": n, "n": n} for n in range(9)], "id": 0, "ns": "shop.orders"}, "ok": 1.0}
 )
 _DUPLICATE_TEXT = "E11000 duplicate key error collection: shop.orders index: _id_ dup key: { _id: 7 }"
-_DUPLICATE = _answer({"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": _DUPLICATE_TEXT}], "ok": 1.0})
+_DUPLICATE = answer({"n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": _DUPLICATE_TEXT}], "ok": 1.0})
 _PRODUCED = {"responses": [{"name": "orders", "partition_responses": [{"index": 0, "base_offset": 41}]}]}
 _NOT_LEADER = {"responses": [{"name": "orders", "partition_responses": [{"index": 0, "error_code": 6}]}]}
 _FETCHED = {"responses": [{"topic": "orders", "partitions": [{"partition_index": 0, "high_watermark": 51}]}]}
@@ -136,7 +125,7 @@ def _produce(acks: int) -> bytes:
 LOADS = (
     Load(
         "mongodb",
-        mongo({"find": "orders", "filter": {"status": "new"}, "limit": 101, "$db": "shop"}),
+        command({"find": "orders", "filter": {"status": "new"}, "limit": 101, "$db": "shop"}),
         _FOUND,
         rate=60,
         median_ms=0.9,
@@ -146,7 +135,7 @@ LOADS = (
     ),
     Load(
         "mongodb",
-        mongo({"insert": "orders", "documents": [{"_id": 7, "n": 1}], "$db": "shop"}),
+        command({"insert": "orders", "documents": [{"_id": 7, "n": 1}], "$db": "shop"}),
         _OK,
         rate=25,
         median_ms=0.6,
@@ -155,13 +144,13 @@ LOADS = (
         changes_at_s=110,
         later={"error_ratio": 0.7},
     ),
-    Load("mongodb", mongo({"getMore": 771, "collection": "orders", "$db": "shop"}), _FOUND, 9, 1.2),
-    Load("mongodb", mongo({"aggregate": "lines", "pipeline": [], "$db": "shop"}), _FOUND, 3, 18.0, sigma=0.6),
-    Load("mongodb", mongo({"hello": 1, "$db": "admin"}), _answer({"ok": 1.0}), 2, 0.1),
-    Load("mongodb", mongo({"insert": "audit", "$db": "shop"}, flags=2), b"", 4, 0.0),
+    Load("mongodb", command({"getMore": 771, "collection": "orders", "$db": "shop"}), _FOUND, 9, 1.2),
+    Load("mongodb", command({"aggregate": "lines", "pipeline": [], "$db": "shop"}), _FOUND, 3, 18.0, sigma=0.6),
+    Load("mongodb", command({"hello": 1, "$db": "admin"}), answer({"ok": 1.0}), 2, 0.1),
+    Load("mongodb", command({"insert": "audit", "$db": "shop"}, flags=2), b"", 4, 0.0),
     Load(
         "mongodb",
-        mongo({"count": "orders", "$db": "shop"}),
+        command({"count": "orders", "$db": "shop"}),
         _OK,
         rate=0,
         median_ms=2.0,

@@ -11,7 +11,8 @@ from probes.filters import FilterError, Term
 from probes.store.changes import Change, Kind, begun_ns, changes, fields, where_of
 from probes.store.view import UNKNOWN, Condition, Groups, Is, View, Window
 from tests.store.model import Model
-from tests.store.synthetic import LOADS, SECOND, START_NS, Load, Traffic, mongo, synthetic_view
+from tests.store.synthetic import LOADS, SECOND, START_NS, Load, Traffic, synthetic_view
+from tests.unit.mongodb_messages import answer, command
 
 _CALM = tuple(load for load in LOADS if load.later is None)
 
@@ -104,18 +105,16 @@ def test_traffic_that_stopped() -> None:
     assert abs(begun - START_NS - 100 * SECOND) <= 10 * SECOND
 
 
-FIND = mongo({"find": "orders", "filter": {"status": "new"}, "$db": "shop"})
-OTHER_FIND = mongo({"find": "orders", "filter": {"$where": "slow()"}, "$db": "shop"})
+FIND = command({"find": "orders", "filter": {"status": "new"}, "$db": "shop"})
+OTHER_FIND = command({"find": "orders", "filter": {"$where": "slow()"}, "$db": "shop"})
 NEW_SHAPE = ("mongodb", "find", "shop.orders", "find orders {$where: str}")
 
 
 def finds(seconds: int, *, since_s: int) -> Model:
     """A model of finds, another one among them from `since_s` on."""
     loads = (
-        Load("mongodb", FIND, mongo({"ok": 1.0}, response_to=17), 5, 1.0),
-        Load(
-            "mongodb", OTHER_FIND, mongo({"ok": 1.0}, response_to=17), 0, 1.0, changes_at_s=since_s, later={"rate": 2.0}
-        ),
+        Load("mongodb", FIND, answer({"ok": 1.0}), 5, 1.0),
+        Load("mongodb", OTHER_FIND, answer({"ok": 1.0}), 0, 1.0, changes_at_s=since_s, later={"rate": 2.0}),
     )
     traffic, model = Traffic(loads=loads), Model(START_NS)
     for second in range(1, seconds + 1):

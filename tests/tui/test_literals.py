@@ -14,10 +14,10 @@ from probes.protocols.chosen import known_protocols
 from probes.records import Address, Connection, Process, Session, Side, Status, Times
 from probes.store.reader import Reader
 from probes.store.writer import Writer
-from tests.store.synthetic import SECOND, START_NS, mongo
+from tests.store.synthetic import SECOND, START_NS
 from tests.tui.dashboard import dashboard
 from tests.tui.screen import lines, press
-from tests.unit import kafka_messages
+from tests.unit import kafka_messages, mongodb_messages
 
 SECRET = "S3CRET"
 VALUE = "q\"} S3CRETa'"
@@ -71,13 +71,13 @@ def _session(protocol: str, request: bytes, reply: bytes, number: int) -> Sessio
 
 
 def _failed(command: dict[str, Any], code: int, text: str, number: int) -> Iterator[Session]:
-    request = mongo({**command, "$db": "shop"})
+    request = mongodb_messages.command({**command, "$db": "shop"})
     for reply in (
         {"ok": 0.0, "errmsg": text, "code": code},
         {"n": 0, "writeErrors": [{"index": 0, "code": code, "errmsg": text}], "ok": 1.0},
         {"n": 1, "writeConcernError": {"code": code, "errmsg": text}, "ok": 1.0},
     ):
-        yield _session("mongodb", request, mongo(reply, request_id=5512, response_to=17), number)
+        yield _session("mongodb", request, mongodb_messages.answer(reply), number)
 
 
 def _all() -> Iterator[Session]:

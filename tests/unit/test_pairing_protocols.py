@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import bson
 
@@ -11,17 +10,10 @@ from probes.protocols.kafka import Kafka
 from probes.protocols.mongodb import MongoDB
 from probes.records import Connection, Head, Ledger, Process, Session, Status
 from probes.sessions.pairing import Pairing
+from tests.unit.mongodb_messages import answer, command, message
 
 MORE_TO_COME, EXHAUST_ALLOWED = 2, 1 << 16
-OP_INSERT, OP_QUERY, OP_REPLY, OP_MSG = 2002, 2004, 1, 2013
-
-
-def message(id: int, answers: int, opcode: int, body: bytes) -> bytes:
-    return struct.pack("<iiii", 16 + len(body), id, answers, opcode) + body
-
-
-def op_msg(id: int, answers: int, document: dict[str, Any], flags: int = 0) -> bytes:
-    return message(id, answers, OP_MSG, struct.pack("<IB", flags, 0) + bson.encode(document))
+OP_INSERT, OP_QUERY, OP_REPLY = 2002, 2004, 1
 
 
 class Server:
@@ -54,9 +46,9 @@ class Server:
 
 def test_mongodb_find_and_an_unacknowledged_insert() -> None:
     server = Server()
-    server.receives(op_msg(7, 0, {"insert": "orders", "documents": [], "$db": "shop"}, MORE_TO_COME))
-    server.receives(op_msg(8, 0, {"find": "orders", "filter": {}, "$db": "shop"}))
-    server.sends(op_msg(900, 8, {"ok": 0.0, "code": 13, "codeName": "Unauthorized", "errmsg": "no"}))
+    server.receives(command({"insert": "orders", "documents": [], "$db": "shop"}, flags=MORE_TO_COME, id=7))
+    server.receives(command({"find": "orders", "filter": {}, "$db": "shop"}, id=8))
+    server.sends(answer({"ok": 0.0, "code": 13, "codeName": "Unauthorized", "errmsg": "no"}, id=900, to=8))
     assert server.told() == [("mongodb", "insert", Status.ONEWAY), ("mongodb", "find", Status.ERROR)]
     assert server.connection.protocol == "mongodb"
 
@@ -64,9 +56,9 @@ def test_mongodb_find_and_an_unacknowledged_insert() -> None:
 def test_mongodb_streaming_hello() -> None:
     server = Server()
     hello = {"hello": 1, "topologyVersion": {"counter": 0}, "maxAwaitTimeMS": 10_000, "$db": "admin"}
-    server.receives(op_msg(7, 0, hello, EXHAUST_ALLOWED))
+    server.receives(command(hello, flags=EXHAUST_ALLOWED, id=7))
     for answers, id in ((7, 900), (900, 901), (901, 902)):
-        server.sends(op_msg(id, answers, {"ok": 1.0}, MORE_TO_COME))
+        server.sends(answer({"ok": 1.0}, flags=MORE_TO_COME, id=id, to=answers))
     assert server.told() == [("mongodb", "hello", Status.OK)] * 3
     assert all(s.request is not None and s.request.long_poll for s in server.sessions)
     assert [s.request.id for s in server.pairing.waiting(10**9) if s.request] == [902]
@@ -75,11 +67,11 @@ def test_mongodb_streaming_hello() -> None:
 def test_mongodb_legacy_insert_and_getlasterror_with_one_id() -> None:
     server = Server()
     name = struct.pack("<i", 0) + b"shop.orders\0"
-    server.receives(message(7, 0, OP_INSERT, name + bson.encode({"_id": 1})))
+    server.receives(message(OP_INSERT, name + bson.encode({"_id": 1}), id=7))
     query = struct.pack("<i", 0) + b"shop.$cmd\0" + struct.pack("<ii", 0, -1) + bson.encode({"getlasterror": 1})
-    server.receives(message(7, 0, OP_QUERY, query))
+    server.receives(message(OP_QUERY, query, id=7))
     reply = struct.pack("<iqii", 8, 0, 0, 1) + bson.encode({"ok": 1.0, "n": 0})
-    server.sends(message(900, 7, OP_REPLY, reply))
+    server.sends(message(OP_REPLY, reply, id=900, to=7))
     assert server.told() == [("mongodb", "insert", Status.ONEWAY), ("mongodb", "getlasterror", Status.OK)]
 
 

@@ -1,8 +1,6 @@
 """The README promises what the code keeps: fields, options, exit codes."""
 
 import re
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from probes.store.red import DEFAULT_BY as GROUPED_BY
 from probes.store.red import FIELDS as GROUP_FIELDS
 from probes.store.red import MAX_CELLS, Red
 from tests.unit.kafka_messages import CONNECTION, exchange, framed, golden, head, request_header, session
+from tests.unit.mongodb_messages import compressed, kind0, op_msg
 from tests.unit.sample_sessions import samples
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -150,29 +149,24 @@ def test_what_only_mongodb_has() -> None:
         (find, {"cursor": {"firstBatch": [{}], "id": 7}, "ok": 1.0}, None, True),
         (find, {"cursor": {"id": 7, "firstBatch": [{"x": "y" * 100}] * 9}, "ok": 1.0}, 400, False),
     ]
-    for command, answer, size, compressed in exchanges:
-        told |= mongodb_record(command, answer, size, compressed).keys()
+    for command, answer, size, is_compressed in exchanges:
+        told |= mongodb_record(command, answer, size, is_compressed).keys()
     assert sorted({*told, "exhaust", "wrong_checksums"} - LIFTED) == sorted(table("The record", "In `mongodb`"))
     assert "exhaust" in mongodb_record({"getMore": 7}, {"ok": 1.0}, None, False, reply_flags=2)
 
 
 def mongodb_record(
-    command: dict[str, Any], answer: dict[str, Any], size: int | None, compressed: bool, reply_flags: int = 0
+    command: dict[str, Any], answer: dict[str, Any], size: int | None, is_compressed: bool, reply_flags: int = 0
 ) -> dict[str, Any]:
     """What MongoDB says of a command and its answer, of each of which `size` bytes were seen."""
     mongodb, connection = MongoDB(), Connection(1, None)
     memory = mongodb.memory(connection)
-    request = mongodb.request(head(op_msg(5, 0, 0, {**command, "$db": "shop"}, compressed), size), memory)
-    reply = mongodb.reply(head(op_msg(6, 5, reply_flags, answer, compressed), size), request, memory)
+    asked, answered = op_msg(kind0({**command, "$db": "shop"})), op_msg(kind0(answer), flags=reply_flags)
+    if is_compressed:
+        asked, answered = compressed(asked, 2), compressed(answered, 2)
+    request = mongodb.request(head(asked, size), memory)
+    reply = mongodb.reply(head(answered, size), request, memory)
     times = Times(1, 2, 3, 4)
     return mongodb.record(
         Session("mongodb", Status.OK, Side.SERVER, connection, request, reply, times, 1, 1), literals=True
     )
-
-
-def op_msg(id: int, answers: int, flags: int, document: dict[str, Any], compressed: bool) -> bytes:
-    """An OP_MSG with one section of kind 0, or the OP_COMPRESSED (zlib) that holds it."""
-    opcode, body = 2013, struct.pack("<IB", flags, 0) + bson.encode(document)
-    if compressed:
-        opcode, body = 2012, struct.pack("<iib", opcode, len(body), 2) + zlib.compress(body)
-    return struct.pack("<iiii", 16 + len(body), id, answers, opcode) + body
