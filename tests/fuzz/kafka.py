@@ -83,7 +83,8 @@ def dear() -> Iterator[bytes]:
     for each in golden():
         for filling in FILLINGS:
             message = hostile(each, filling, engine.MAX_BYTES)
-            yield bytes([0, each.api_key, each.version, each.direction == "response"]) + message
+            for literals in (0, 2):
+                yield bytes([0, each.api_key, each.version, (each.direction == "response") | literals]) + message
 
 
 def fit(message: bytearray) -> None:

@@ -178,12 +178,13 @@ def decode(document: Document, room: Room | None = None) -> Decoded:
     if document.end - document.start > room.bytes:
         document = document._replace(stop=min(document.stop, document.start + room.bytes), rest=None)
     room.bytes -= document.stop - document.start
+    values = room.values
     if document.whole:
         try:
             value = bson.decode(document.data[document.start - 4 : document.end + 1], _CODEC)
             return _to_json(room.first(value)), room.values >= 0
         except _UNDECODABLE:
-            pass
+            room.values = values
     try:
         return _to_json(_salvage(document, room, 0)), False
     except _UNDECODABLE:
