@@ -295,13 +295,16 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         selected = session_filter(" ".join(getattr(arguments, "filter", ())))
     except FilterError as error:
         raise Refusal(str(error), ExitCode.USAGE) from error
+    ports: dict[str, tuple[int, ...]] = {}
+    for name, some in arguments.ports:
+        ports[name] = ports.get(name, ()) + some
     options = CaptureOptions(
         source=arguments.source,
         side=arguments.side,
         pids=frozenset(arguments.pids),
         protocols=arguments.protocols,
         plugins=tuple(arguments.plugins),
-        ports=tuple(arguments.ports),
+        ports=tuple(ports.items()),
         head_bytes=arguments.head_bytes,
         memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),

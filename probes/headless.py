@@ -260,7 +260,7 @@ def record(
     recording = Recording(Files(path, rotation), clock_of(options).offset_ns, literals=options.literals)
     tap = Tap(recording, options)
     with closing(recording), Stop() as stop, closing(open_recorder(options, tap)) as capture, Progress() as progress:
-        names = " and ".join(capture.protocols)
+        names = _listed(tuple(capture.protocols))
         narrate(f"capturing {names} messages of {options.source_name} in {recording.name}")
         while (
             not (stop.asked or tap.ended or capture.is_over) and (left := seconds - capture.elapsed_ns / _SECOND_NS) > 0

@@ -57,9 +57,9 @@ class Player:
             while not (capture.now_ns() or capture.is_over or self._ended()):
                 capture.step(STEP_S)  # its time begins with its first packet
             store = feeding.begin(capture)
-            is_shown = is_exhausted = False
+            is_shown = is_exhausted = again = False
             said: tuple[str, float | None] | None = None
-            while not self._ended():
+            while not (again or self._ended()):
                 now_ns = capture.now_ns()
                 self._source.limit_ns = self._playback.limit_ns(now_ns)
                 told = self._playback.told(now_ns)
@@ -76,9 +76,10 @@ class Player:
                 progress = capture.progress
                 if said != (said := (told, progress and round(progress, 2))):
                     feeding.say(*said)
-                if self._commands(feeding, capture.now_ns(), wait_s=_REST_S if is_exhausted else 0):
-                    return True
-            return False
+                again = self._commands(feeding, capture.now_ns(), wait_s=_REST_S if is_exhausted else 0)
+            if not is_shown:
+                feeding.close()  # nobody will be given it, and its memory is not to stay
+            return again
 
     def _commands(self, feeding: Feeding, now_ns: int, *, wait_s: float) -> bool:
         """Does what keys say that were pressed; whether the file has to be read again."""

@@ -6,6 +6,7 @@ within their cell.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from probes.outputs.escape import printable
@@ -22,6 +23,7 @@ _HANGS_AFTER_NS = 1_000_000_000
 _MS = 1_000_000
 _OPERATION = ("operation", "version", "target")
 _NONE = "–"
+_BARE_PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")  # after an odd number of backslashes it is escaped already
 
 _Row = Sequence[str]
 _Named = Callable[[Sequence[KeyValue]], str]
@@ -143,7 +145,7 @@ def _name(value: KeyValue) -> str:
     if isinstance(value, Process):
         value = f"{value.name} {value.pid}"
     text = printable(str(value), _WIDEST) if value not in (None, "") else ""
-    return "`" + text.replace("`", "'").replace("|", "\\|") + "`" if text.strip() else _NONE
+    return "`" + _BARE_PIPE.sub(r"\1\\|", text.replace("`", "'")) + "`" if text.strip() else _NONE
 
 
 def _table(head: Iterable[str], rows: Iterable[_Row]) -> list[str]:

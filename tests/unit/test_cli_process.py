@@ -61,10 +61,8 @@ def test_a_reader_that_has_gone_is_noticed_without_anything_to_write() -> None:
     process = start("requests", scene="one")
     assert process.stdout is not None
     process.stdout.readline()
-    begun = time.monotonic()
     process.stdout.close()
     assert process.wait(timeout=10) == ExitCode.OK
-    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

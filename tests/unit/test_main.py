@@ -51,6 +51,11 @@ def test_its_options_and_its_filter_reach_the_dashboard(calls: list[tuple[Any, .
     assert calls == [("dashboard", options, "status:error protocol:kafka")]
 
 
+def test_ports_add_up() -> None:
+    options, _ = cli.dashboard(["--ports", "mongodb=1,2", "--ports", "kafka=9092", "--ports", "mongodb=3"])
+    assert options.ports == (("mongodb", (1, 2, 3)), ("kafka", (9092,)))
+
+
 def test_a_filter_alone_is_the_dashboards(calls: list[tuple[Any, ...]]) -> None:
     assert main.main(["status:error", "--side", "server", "duration>50ms"]) == 0
     assert calls == [("dashboard", CaptureOptions(side=Side.SERVER), "status:error duration>50ms")]
