@@ -41,7 +41,7 @@ from probes.protocols.mongodb.documents import (
 )
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Message, open_message, read_name
-from probes.protocols.mongodb.replies import OP_REPLY_DOCUMENTS_AT, answers_command
+from probes.protocols.mongodb.replies import OP_REPLY_DOCUMENTS_AT, answers_command, last_document
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
 from probes.protocols.mongodb.wire import (
     AFTER_NAMESPACE,
@@ -355,6 +355,8 @@ class _Masked:
             raise ProtocolError("nested too deep")
         if _has_length(document):
             self._copy(document.data, document.start - 4, document.start)
+        if not rules:
+            document = self._without_whole_ones(document, depth)
         first, end = True, document.start
         last: Element | None = None
         for element in elements(document):
@@ -367,6 +369,7 @@ class _Masked:
                     self._hide_all(nested, depth + 1)
                 else:
                     self._document(nested, rule if isinstance(rule, Mapping) else _NOTHING, depth + 1)
+                    self._last_of(nested)
                 continue
             if isinstance(rule, Mapping):
                 rule = rule.get(_ITSELF)
@@ -377,6 +380,26 @@ class _Masked:
         if last is None or last.data is document.data:
             self._copy(document.data, end, document.stop)  # the beginning of a key
 
+    def _without_whole_ones(self, document: Document, depth: int) -> Document:
+        """Hides the elements of a cut document in which nothing stays, up to the first one that is cut: from there on
+        it is returned.
+        """
+        data, start, stop, end, rest = document
+        visible = start
+        try:
+            for _, _, where, _, element_end, _ in walk(document):
+                if where is not data or element_end > stop:
+                    break
+                visible = element_end
+            copied, others = bytearray(data[start:visible]), list[Element]()
+            _overwrite(copied, start, Document(data, start, visible, visible), depth, others)
+        except ProtocolError:
+            return document  # one by one they are understood as far as can be
+        self._write(data, start, copied)
+        for element in others:
+            self._hide(element, depth)
+        return Document(data, visible, stop, end, rest)
+
     def _hide_all(self, document: Document, depth: int) -> None:
         """The same for a whole document in which nothing stays, several times faster: most are such ones."""
         first = document.start - 4
@@ -386,6 +409,14 @@ class _Masked:
         self._write(document.data, first, copied)
         for element in others:
             self._hide(element, depth)
+
+    def _last_of(self, array: Document) -> None:
+        """Of an array that was cut, of which the end is visible, the key and the length of its last document."""
+        if array.rest is not None and not array.whole:
+            offset, rest = array.rest
+            last = last_document(rest, array.end - offset)
+            if last is not None:
+                self._copy(rest, last.start(), last.end(2))
 
     def _end_of(self, body: Document, rules: Rules) -> None:
         """What the parsers find at the end of a body of which the elements before it do not tell where it begins."""

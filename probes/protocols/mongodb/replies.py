@@ -231,17 +231,21 @@ _documents_in = re.compile(rb"(?s)\x03(0|[1-9][0-9]{0,6})\x00(?=(.{4}))").findit
 
 
 def _documents_until(rest: bytes, end: int) -> int | None:
-    """How many documents an array has that ends at `end` in `rest`: what the key of its last one says.
+    """How many documents an array has that ends at `end` in `rest`: what the key of its last one says."""
+    last = last_document(rest, end)
+    return None if last is None else int(last[1]) + 1
+
+
+def last_document(rest: bytes, end: int) -> re.Match[bytes] | None:
+    """Type and key of the last document of an array that ends at `end` in `rest`, before the document's length.
 
     Where that begins is not known: taken is the one place that reads as a document that ends there, as none does but an
     array's last. Two such are as good as none.
     """
     if not 0 < end < len(rest):
         return None
-    last = [
-        int(each[1]) for each in _documents_in(rest, 0, end) if each.end() + int.from_bytes(each[2], "little") == end
-    ]
-    return last[0] + 1 if len(last) == 1 else None
+    last = [each for each in _documents_in(rest, 0, end) if each.end() + int.from_bytes(each[2], "little") == end]
+    return last[0] if len(last) == 1 else None
 
 
 _MAX_DOCUMENTS = 8192
