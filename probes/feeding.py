@@ -91,7 +91,6 @@ class Feeding:
         self._capture, self._writer = capture, Writer(self._options.memory, now_ns)
         self._observers = {name: p for name, p in capture.protocols.items() if isinstance(p, Observes)}
         self._facts = replace(self._facts, protocols=tuple(capture.protocols), started_ns=now_ns)
-        self._self.cpu_percent()
         self._tell()
         return self._writer.fd
 

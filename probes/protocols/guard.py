@@ -6,6 +6,7 @@ a third call that takes too long switches it off.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -48,6 +49,7 @@ class TimeLimit:
         self._began = 0.0
         self._seen: _Use | None = None  # when it was looked at this call first
         signal.signal(signal.SIGALRM, self._ring)
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # it would kill an interpreter that ends
 
     def run(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
         """What `call` returns. Raises Overtime."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from probes.records import Address, Connection, Head, Ledger, Process, Reply, Re
 from probes.scope import PortUse
 from probes.sessions.causes import Cause
 from probes.sessions.pairing import Pairing
+from tests.on_terminal import CHECKOUT
 from tests.unit.fake_protocol import REPLY, REQUEST, FakeProtocol, head
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -453,3 +456,19 @@ def test_the_plugin_in_the_readme_works(plugin: Callable[..., str]) -> None:
     with pytest.raises(ProtocolError):
         guard.request(message(b"PUT k\n"), memory)
     assert isinstance(lines, WireProtocol)
+
+
+def test_no_alarm_comes_while_the_interpreter_ends() -> None:
+    """By then nobody takes it: it would end the process with a signal instead of its exit code."""
+    code = """
+import time
+from probes.protocols.guard import TimeLimit
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.3)
+
+slow = Slow()
+TimeLimit().run(int)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0
