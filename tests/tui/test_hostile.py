@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from textual.app import App
 from wcwidth import wcswidth
 
 from probes.outputs.escape import UNSAFE
@@ -16,7 +17,7 @@ from probes.records import Address, Connection, Failure, Process, Reply, Request
 from probes.store.view import Facts, Window
 from tests.store.model import Model
 from tests.store.synthetic import SECOND, START_NS
-from tests.tui.screen import Stage, lines, press, segments, staged
+from tests.tui.screen import lines, press, segments, staged
 from tests.unit.test_escape import HOSTILE
 from tui import glyphs
 from tui.panel import Panel
@@ -86,13 +87,14 @@ def model_of(texts: Sequence[str]) -> Model:
     return model
 
 
-def check(stage: Stage, width: int) -> None:
-    for line in segments(stage):
+def check(app: App[Any], width: int) -> None:
+    """Only harmless text is on the screen, in lines of just this width."""
+    for line in segments(app):
         for segment in line:
             assert not UNSAFE.search(segment.text), segment
             assert segment.control is None
             assert segment.style is None or segment.style.link is None
-    for line_text in lines(stage):
+    for line_text in lines(app):
         assert cell_len(line_text) == width
         assert wcswidth(line_text) == width
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from rich.cells import cell_len
-from wcwidth import wcswidth
 
-from probes.outputs.escape import UNSAFE
 from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
 from probes.records import Process
 from probes.store.view import Facts, ProcessFacts, Visibility
 from tests.store.model import Model
 from tests.store.synthetic import SECOND, START_NS
 from tests.tui.dashboard import dashboard
-from tests.tui.screen import lines, press, segments
-from tests.tui.test_hostile import CORPUS, NOW_NS, model_of
-from tui.app import Dashboard
+from tests.tui.screen import press
+from tests.tui.test_hostile import CORPUS, NOW_NS, check, model_of
 
 LATER_NS = NOW_NS + 121 * SECOND
 KEYS = (
@@ -72,17 +68,6 @@ def learned(text: str) -> KafkaFacts:
         (ProducerFacts(text, text, text, 7, None, None, text, None, text, 0),),
         (ClientFacts(text, text, text, text, 1, 1, 1),),
     )
-
-
-def check(app: Dashboard, width: int) -> None:
-    for line in segments(app):
-        for segment in line:
-            assert not UNSAFE.search(segment.text), segment
-            assert segment.control is None
-            assert segment.style is None or segment.style.link is None
-    for line_text in lines(app):
-        assert cell_len(line_text) == width
-        assert wcswidth(line_text) == width
 
 
 @pytest.mark.parametrize("size", [(80, 24), (80, 110), (200, 110)])

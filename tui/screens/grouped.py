@@ -15,10 +15,10 @@ from probes.store.view import Condition, Group, Groups, Heatmap, Is, Series, Vie
 from tui.bindings import rows
 from tui.glyphs import glyphs
 from tui.panel import Drill, Panel, Where
-from tui.widgets.groups import GroupTable, Measure
+from tui.widgets.groups import ERROR_RATE, MAX, P50, P99, GroupTable, Measure, key_measure
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.numbers import of_day
-from tui.widgets.table import LineTable
+from tui.widgets.table import Column, LineTable
 
 WIDE, TALL = 120, 34  # from so many cells on panels stand side by side, have more lines
 
@@ -30,6 +30,23 @@ class Grouping(NamedTuple):
     measures: tuple[Measure, ...]
     sort: str = "rate"
     keep: Callable[[Group], bool] | None = None
+
+
+def by_error(by: tuple[str, ...], *columns: Measure) -> Grouping:
+    """What fails, by its error and these fields, and how fast that is."""
+    error = key_measure(0, Column("error", "error", 20, flexible=True, most=40))
+    return Grouping(
+        ("error_name", *by),
+        (error, *columns, ERROR_RATE, P50, P99, MAX),
+        sort="error_rate",
+        keep=lambda group: group.totals.errors > 0,
+    )
+
+
+def by_process(measures: tuple[Measure, ...]) -> Grouping:
+    """Whose requests they are."""
+    process = key_measure(0, Column("process", "process", 10, flexible=True, most=30))
+    return Grouping(("process", "pid"), (process, key_measure(1, Column("pid", "pid", 7, right=True)), *measures))
 
 
 class GroupedPanel(Panel):

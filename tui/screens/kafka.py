@@ -28,12 +28,11 @@ from tui.screens.consumers import (
     round_rows,
     throttled_cell,
 )
-from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
+from tui.screens.grouped import GroupedPanel, Grouping, by_error, by_process, heatmap_of, series_of
 from tui.widgets.graph import AreaGraph, HeatMap
 from tui.widgets.groups import (
     BYTES_IN,
     BYTES_OUT,
-    ERROR_RATE,
     ERRORS,
     LOST,
     MAX,
@@ -150,28 +149,10 @@ class KafkaPanel(GroupedPanel):
                     *_MEASURES,
                 ),
             ),
-            "error": Grouping(
-                ("error_name", "operation", "version", "target"),
-                (
-                    key_measure(0, Column("error", "error", 20, flexible=True, most=40)),
-                    _api(1),
-                    key_measure(3, Column("target", "topic", 14)),
-                    ERROR_RATE,
-                    P50,
-                    P99,
-                    MAX,
-                ),
-                sort="error_rate",
-                keep=lambda group: group.totals.errors > 0,
+            "error": by_error(
+                ("operation", "version", "target"), _api(1), key_measure(3, Column("target", "topic", 14))
             ),
-            "process": Grouping(
-                ("process", "pid"),
-                (
-                    key_measure(0, Column("process", "process", 10, flexible=True, most=30)),
-                    key_measure(1, Column("pid", "pid", 7, right=True)),
-                    *_MEASURES,
-                ),
-            ),
+            "process": by_process(_MEASURES),
         }
 
     def below(self) -> Iterable[Widget]:

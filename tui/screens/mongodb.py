@@ -12,31 +12,14 @@ from probes.store.view import Groups, View, Window
 from tui.bindings import bindings
 from tui.following import Following
 from tui.panel import Detail, Where
-from tui.screens.grouped import GroupedPanel, Grouping, heatmap_of, series_of
+from tui.screens.grouped import GroupedPanel, Grouping, by_error, by_process, heatmap_of, series_of
 from tui.screens.lives import OpenTable, compression_of, lives_lines
 from tui.widgets.graph import AreaGraph, HeatMap
-from tui.widgets.groups import (
-    BYTES_IN,
-    BYTES_OUT,
-    ERROR_RATE,
-    ERRORS,
-    LOST,
-    MAX,
-    NOW,
-    ONEWAY,
-    P50,
-    P90,
-    P99,
-    RATE,
-    WAIT,
-    key_measure,
-    share,
-)
+from tui.widgets.groups import USUAL, key_measure
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.numbers import percent, rate
 from tui.widgets.table import Column, LineTable
 
-_MEASURES = (RATE, ERRORS, P50, P90, P99, MAX, NOW, share(9, priority=1), WAIT, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
 _COMMAND = Column("command", "command", 10, flexible=True, most=13)
 _TARGET = Column("target", "target", 12, flexible=True, most=48)
 _COMPRESSED = "OP_COMPRESSED"
@@ -68,21 +51,19 @@ class MongoDBPanel(GroupedPanel):
 
     def groupings(self) -> dict[str, Grouping]:
         return {
-            "command": Grouping(
-                ("operation", "target"), (key_measure(0, _COMMAND), key_measure(1, _TARGET), *_MEASURES)
-            ),
+            "command": Grouping(("operation", "target"), (key_measure(0, _COMMAND), key_measure(1, _TARGET), *USUAL)),
             "opcode": Grouping(
-                ("opcode",), (key_measure(0, Column("opcode", "opcode", 20, flexible=True, most=40)), *_MEASURES)
+                ("opcode",), (key_measure(0, Column("opcode", "opcode", 20, flexible=True, most=40)), *USUAL)
             ),
             "namespace": Grouping(
-                ("target",), (key_measure(0, Column("target", "namespace", 20, flexible=True, most=60)), *_MEASURES)
+                ("target",), (key_measure(0, Column("target", "namespace", 20, flexible=True, most=60)), *USUAL)
             ),
             "shape": Grouping(
                 ("shape", "target"),
                 (
                     key_measure(0, Column("shape", "shape", 24, flexible=True, most=120)),
                     key_measure(1, Column("target", "target", 16, priority=4)),
-                    *_MEASURES,
+                    *USUAL,
                 ),
             ),
             "application": Grouping(
@@ -90,31 +71,13 @@ class MongoDBPanel(GroupedPanel):
                 (
                     key_measure(0, Column("application", "application", 8, flexible=True, most=40)),
                     key_measure(1, Column("client", "client", 15)),
-                    *_MEASURES,
+                    *USUAL,
                 ),
             ),
-            "error": Grouping(
-                ("error_name", "operation", "target"),
-                (
-                    key_measure(0, Column("error", "error", 20, flexible=True, most=40)),
-                    key_measure(1, _COMMAND),
-                    key_measure(2, Column("target", "target", 16)),
-                    ERROR_RATE,
-                    P50,
-                    P99,
-                    MAX,
-                ),
-                sort="error_rate",
-                keep=lambda group: group.totals.errors > 0,
+            "error": by_error(
+                ("operation", "target"), key_measure(1, _COMMAND), key_measure(2, Column("target", "target", 16))
             ),
-            "process": Grouping(
-                ("process", "pid"),
-                (
-                    key_measure(0, Column("process", "process", 10, flexible=True, most=30)),
-                    key_measure(1, Column("pid", "pid", 7, right=True)),
-                    *_MEASURES,
-                ),
-            ),
+            "process": by_process(USUAL),
         }
 
     def below(self) -> Iterable[Widget]:

@@ -220,3 +220,7 @@ def share(width: int, *, priority: int = 0) -> Measure:
 
     column = Column("share", "share", width, priority=priority, sortable=False)
     return Measure(column, cell, lambda _, group: group.totals.requests)
+
+
+USUAL = (RATE, ERRORS, P50, P90, P99, MAX, NOW, share(9, priority=1), WAIT, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
+"""What is told of a group of requests where nothing else matters more."""

@@ -240,7 +240,7 @@ class LineTable(LineWidget, can_focus=True):
     def _content(self, y: int, width: int) -> Line:
         placed = self._place(width)
         if y == 0:
-            return (Part(self._spread([self._title(each) for each in placed], placed, width), "head"),)
+            return (Part(fit((" " * GAP).join(map(self._title, placed)), width), "head"),)
         index = self._top + y - 1
         row = self._row(index)
         if row is None:
@@ -267,10 +267,6 @@ class LineTable(LineWidget, can_focus=True):
         mark = glyphs().descending if self.descending else glyphs().ascending
         text = f"{column.title[: placed.width - 1]}{mark}"
         return fit(text, placed.width, right=column.right)
-
-    @staticmethod
-    def _spread(texts: Sequence[str], placed: Sequence[Placed], width: int) -> str:
-        return fit((" " * GAP).join(texts), width)
 
     def _thumb(self, y: int, page: int) -> Part:
         """A cell of the scroll bar."""
