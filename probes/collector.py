@@ -52,8 +52,7 @@ class Collector:
     `tap` records what goes by, of each end by itself. `sparing` is what may be left off at most where the host has to
     be spared; whoever is handed the sessions looks after what `level` says beyond short heads.
 
-    Raises Refusal where the source cannot be opened, or turns out to
-    be none.
+    Raises Refusal where the source cannot be opened, or turns out to be none.
     """
 
     def __init__(

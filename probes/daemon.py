@@ -45,11 +45,14 @@ def _run() -> ExitCode:
     told = json.loads(channel.recv(ORDER_BYTES))
     privileges.die_with(told["parent"], signal.SIGKILL)
     privileges.die_first()
-    privileges.run_beside_others()
     if told["stdin"] is not None:
         os.dup2(told["stdin"], 0)
         os.close(told["stdin"])
     options = _options(told["options"])
+    if options.is_live:
+        privileges.run_beside_others()
+    else:
+        privileges.keep_only({privileges.CAP_DAC_READ_SEARCH})  # to open the file, and none to parse it
     if told["control"] is None:
         _collect(channel, options)
     else:

@@ -9,7 +9,6 @@ class ExitCode(IntEnum):
     """How l7top ends. The numbers are part of the contract with scripts and never change their meaning."""
 
     OK = 0  # also after --for, --count, SIGINT, SIGTERM, and when the reader of stdout has gone
-    CONDITION = 1  # a condition that was asked for failed
     USAGE = 2  # options, arguments or filter not understood
     PRIVILEGES = 3  # not root, or a capability is missing
     BCC = 4  # the BPF Compiler Collection cannot be imported

@@ -144,7 +144,6 @@ class Dashboard(TerminalApp):
         self._clock.start()
         if not self.is_headless:
             gc.freeze()  # what is here stays: to look through it again and again would keep a key waiting for 0.1 s
-        if not self.is_headless:
             for sign in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(sign, self.exit)
         if self._remote is not None:

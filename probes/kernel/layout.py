@@ -12,8 +12,6 @@ from enum import IntEnum
 
 from probes.scope import PortUse
 
-CALLS_KNOWN = 512  # system call numbers in the map call_kinds
-
 
 class Kind(IntEnum):
     """What a record of the ring buffer is."""

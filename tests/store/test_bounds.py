@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -396,9 +395,7 @@ def test_a_store_with_nothing_in_it_answers() -> None:
         assert reader.inflight().rows == ()
         assert reader.facts() == Facts()
         assert reader.use().rows == 0
-        begun = time.monotonic()
         assert reader.span().next == 0
-        assert time.monotonic() - begun < 1
 
 
 def test_fields_that_do_not_exist_are_refused() -> None:

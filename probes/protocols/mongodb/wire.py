@@ -55,7 +55,6 @@ AFTER_NAMESPACE = {OP_QUERY: 8, OP_INSERT: 0, OP_UPDATE: 4, OP_DELETE: 4, OP_GET
 # OP_MSG's flags. Of bits 0 to 15 an unknown one makes the message invalid, the others may be ignored.
 CHECKSUM_PRESENT = 1
 MORE_TO_COME = 2
-EXHAUST_ALLOWED = 1 << 16
 UNKNOWN_REQUIRED = 0xFFFF & ~(CHECKSUM_PRESENT | MORE_TO_COME)
 CHECKSUM_BYTES = 4
 
