@@ -111,6 +111,7 @@ class Feeding:
         self._capture.finish()
         now_ns = self._capture.now_ns()
         self._take(now_ns)
+        self._writer.finish(now_ns)
         self._writer.inflight(self._capture.waiting(), now_ns)
         self._tell()
         self.end(f"it {self._capture.damage}" if self._capture.damage else "all of it was read")

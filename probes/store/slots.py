@@ -80,9 +80,16 @@ class Slots:
             settle()
             self._header[At.FOLDS] += 1
 
-    def close(self, now_ns: int) -> tuple[int, Numbers]:
-        """Publish the slot that is open: its number and its cells. Within `changing`."""
-        number = now_ns // SECOND - 1
+    def has_begun(self, now_ns: int) -> bool:
+        """Whether the slot that is open covers any time yet."""
+        return now_ns > self._start_ns
+
+    def close(self, now_ns: int, *, early: bool = False) -> tuple[int, Numbers]:
+        """Publish the slot that is open: its number and its cells. Within `changing`.
+
+        `early`: its second is not over, and it is the last one.
+        """
+        number = now_ns // SECOND - (not early)
         whole = self._squeezed(merge(self._partial), self._fine.room)
         if self._ten and self._last // COARSE_SECONDS != number // COARSE_SECONDS:
             self._close_ten()

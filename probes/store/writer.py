@@ -94,6 +94,14 @@ class Writer:
             if now_ns - self._tidied_ns >= _TIDY_EVERY_NS:
                 self._tidy(number, now_ns)
 
+    def finish(self, now_ns: int) -> None:
+        """Publish what was counted of the last second, which will not be over: nothing more comes."""
+        self.fold(now_ns)
+        if self._slots.has_begun(now_ns):
+            self._count()
+            with self._slots.changing():
+                self._slots.close(now_ns, early=True)
+
     def inflight(self, sessions: Sequence[Session], now_ns: int) -> None:
         """Publish what waits at `now_ns`, oldest first. Four times a second."""
         offset, bound = self._layout.inflight

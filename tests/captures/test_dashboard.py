@@ -14,7 +14,7 @@ from tests.captures.test_command import capture
 from tests.on_terminal import CHECKOUT, OnTerminal
 from tests.tui.pty_session import PtySession, pty_session
 
-REQUESTS = "4"
+MONGODB, REQUESTS = "2", "4"
 PAUSE, PACE, BACK, ON, MINUTE_BACK, MINUTE_ON = "P", "X", "[", "]", "{", "}"
 SECONDS = {BACK: -10, ON: 10, MINUTE_BACK: -60, MINUTE_ON: 60}
 LAST = "22:15:23"
@@ -53,6 +53,8 @@ def test_a_file_is_shown_in_its_own_time(tmp_path: Path) -> None:
     path.write_bytes(capture(31))
     with pty_session(["-m", "tui.main", "--from", str(path)], columns=120) as screen:
         assert screen.read_until("CAPTURE ENDED: all of it was read")
+        screen.press(MONGODB)
+        until(screen, lambda: any(line.startswith("find ") for line in screen.lines))  # though it lasts but 0.07 s
         screen.press(REQUESTS)
         assert screen.read_until("22:13:20.06")  # the last reply's request
         assert "find" in screen.text

@@ -404,3 +404,19 @@ def test_fields_that_do_not_exist_are_refused() -> None:
         reader.groups(("shoe_size",), Window.M1)
     with pytest.raises(ValueError, match="shoe_size"):
         reader.groups((), Window.M1, [Is("shoe_size", 44)])
+
+
+def test_at_the_end_the_last_second_counts_though_it_is_not_over() -> None:
+    traffic, writer = Traffic(), Writer(64 << 20, START_NS)
+    reader = Reader(writer.fd)
+    sessions = list(traffic.second(START_NS + SECOND // 2))
+    for session in sessions:
+        writer.session(session)
+    writer.flush(START_NS + SECOND // 2)
+    assert not reader.groups(("protocol",), Window.START).groups
+    for _ in range(2):
+        writer.finish(START_NS + SECOND // 2)
+    for window in (Window.S1, Window.M1, Window.START):
+        groups = reader.groups(("protocol",), window)
+        assert sum(group.totals.requests for group in groups.groups) == len(sessions)
+        assert groups.seconds == 0.5
