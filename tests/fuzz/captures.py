@@ -163,4 +163,4 @@ def seeds() -> Iterator[bytes]:
 
 if __name__ == "__main__":
     atexit.register(lambda: print(dict(went_through)))
-    raise SystemExit(engine.main(engine.Target(run, seeds, CaptureError, options=1)))
+    raise SystemExit(engine.main(engine.Target(run, seeds, CaptureError, options=1, longest=engine.MAX_BYTES)))

@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 
 MAX_BYTES = 16_384
 _LONGEST_S = 0.020  # of CPU, for one call, which may be about two messages: 10 ms each
-_BULK_BYTES = 512  # what is longer than that is not mutated at full speed
 _TOLD_EVERY = 100_000  # inputs
 _NUMBERS = [0, 1, -1, 2, 4, 5, 8, 16, 127, 128, 255, 256, 1 << 15, 1 << 16, (1 << 31) - 1, -(1 << 31)]
 _NUMBERS_BYTES = [struct.pack(order + "i", number) for number in _NUMBERS for order in "<>"]
@@ -47,6 +46,7 @@ class Target(NamedTuple):
     seeds: Callable[[], Iterable[bytes]]
     refusal: type[Exception]  # the only exception that may come out of a call
     options: int
+    longest: int = 512  # bytes of an input: longer ones are not mutated at full speed
     dear: Callable[[], Iterable[bytes]] = tuple  # what shall cost much, for `--cost`
     fit: Callable[[bytearray], object] = bytes  # makes a mutated message's length right
 
@@ -161,7 +161,7 @@ class Bulk:
 
     def __init__(self, target: Target, seeds: Iterable[bytes], seed: int) -> None:
         self._target = target
-        self._inputs = Mutations(target, [each for each in seeds if len(each) <= _BULK_BYTES], seed)
+        self._inputs = Mutations(target, [each for each in seeds if len(each) <= target.longest], seed)
         self._refusing = _refusing(target)
         self._findings: dict[str, str] = {}  # by the place: the text
         self._asked_to_end = False
