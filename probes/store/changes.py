@@ -15,6 +15,7 @@ from probes.records import Process
 from probes.store.view import OTHER, UNKNOWN, Condition, Group, Groups, Is, Key, Point, Totals, View, Window
 
 LEAST_BASELINE_S = 30.0
+MOST_ROWS = 30_000  # of a log of which new shapes are told: to read those of a longer one would keep keys waiting
 
 _RATIO = 2.0  # from which on a rate or a latency has moved
 _LEAST_REQUESTS = 30  # in the minute, else chance moves them
@@ -77,7 +78,7 @@ def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Ch
         *_errors(view.baseline(_ERROR, where), view.groups(_ERROR, Window.M1, where)),
         *_operations(before, now),
         *_clients(view.baseline(_CLIENT, where), view.groups(_CLIENT, Window.M1, where)),
-        *_shapes(view.groups(_SHAPE, Window.START, where), view.groups(_SHAPE, Window.M1, where), _by_key(before)),
+        *_new_shapes(view, where, _by_key(before)),
     ]
     kinds = [sorted((c for c in found if c.kind is kind), key=lambda c: -c.weight) for kind in Kind]
     return before.seconds, [change for some in zip_longest(*kinds) for change in some if change is not None]
@@ -123,6 +124,13 @@ def _identity(key: Key) -> tuple[object, ...]:
     """Who a client is: a script that runs again under another process id is nobody new."""
     *rest, process = key
     return *rest, process.name if isinstance(process, Process) else ""
+
+
+def _new_shapes(view: View, where: Sequence[Condition], known: Container[Key]) -> Iterable[Change]:
+    span = view.span()
+    if span.next - span.oldest > MOST_ROWS:
+        return ()
+    return _shapes(view.groups(_SHAPE, Window.START, where), view.groups(_SHAPE, Window.M1, where), known)
 
 
 def _shapes(ever: Groups, now: Groups, known: Container[Key]) -> Iterator[Change]:

@@ -19,7 +19,7 @@ from probes.store.shapes import UNREAD, Shapes, shaped
 from probes.store.tally import Numbers
 from probes.store.view import Condition, Exchange, Row, Span
 
-_GROUPS_BUDGET_S, _MATCHING_BUDGET_S = 0.1, 0.5  # for reading shapes: once a second, and once a filter
+_GROUPS_BUDGET_S, _MATCHING_BUDGET_S = 0.05, 0.5  # for reading shapes: once a second, and once a filter
 _CHUNK = 1 << 13  # rows that are looked at at once: they stay in the processor's cache
 
 _OF_EXCHANGE = (

@@ -151,6 +151,13 @@ def test_a_shape_of_a_log_that_could_not_all_be_read_is_not_new(monkeypatch: pyt
     assert found(model, Kind.SHAPE) == []
 
 
+def test_of_a_long_log_no_shape_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = finds(150, since_s=110)
+    assert found(model, Kind.SHAPE)
+    monkeypatch.setattr("probes.store.changes.MOST_ROWS", model.span().next - 1)
+    assert found(model, Kind.SHAPE) == []
+
+
 def test_shapes_of_a_new_operation_are_told_as_that_alone(view: View) -> None:
     assert [change.key[1] for change in found(view, Kind.OPERATION)] == ["count"]
     assert found(view, Kind.SHAPE) == []
