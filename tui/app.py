@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
+import psutil
 from textual.app import ComposeResult
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher
@@ -28,7 +29,7 @@ from tui.bindings import Key, bindings, rows
 from tui.clock import Clock
 from tui.export import MOST_REQUESTS, Exporter
 from tui.footer import Footer
-from tui.header import Header, Situation
+from tui.header import HANGS_AFTER_NS, Header, Situation
 from tui.help import HelpScreen
 from tui.palette import KeyProvider
 from tui.panel import Detail, Drill, Panel, Where
@@ -164,12 +165,18 @@ class Dashboard(TerminalApp):
         self._tell_situation()
 
     def _ask(self, panel: Panel) -> None:
-        view, now_ns = (self._frozen, self._frozen.frozen_ns) if self._frozen else (self._view, self._now())
+        view, now_ns = (self._frozen, self._frozen.frozen_ns) if self._frozen else (self._view, self._last_ns())
         drill = next((each.drill for each in (self._place, *reversed(self._trail)) if each.ident == panel.ident), ())
         try:
             panel.show(view, self._window, tuple(dict.fromkeys((*self._filter, *drill))), now_ns)
         except FilterError as error:
             self._prompt.complain(str(error))
+
+    def _last_ns(self) -> int:
+        """The time that the view is of: a dead collector's stands still, and what hung then does not hang on."""
+        now_ns, heard_ns = self._now(), self._view.heartbeat_ns()
+        silent = 0 < heard_ns < now_ns - HANGS_AFTER_NS
+        return heard_ns if silent and not _runs(self._view.facts().collector_pid) else now_ns
 
     @property
     def _panel(self) -> Panel:
@@ -364,12 +371,11 @@ class Dashboard(TerminalApp):
 def _runs(pid: int) -> bool:
     """Whether there is such a process; that it is somebody else's is an answer, too."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass
-    return True
+    except psutil.AccessDenied:
+        return True
 
 
 def run(

@@ -75,7 +75,7 @@ def _middle(now: Situation) -> list[tuple[str, str]]:
         return [(f"CAPTURE ENDED: {safe(now.facts.ended, 40)}", "warn")]
     if now.is_stale:
         what = "HANGS" if now.collector_runs else "DEAD"
-        return [(f"COLLECTOR {what} since {now.clock(now.heartbeat_ns)}, everything captured stays", "bad cursor")]
+        return [(f"COLLECTOR {what} since {now.clock(now.heartbeat_ns)} (what it captured stays)", "bad cursor")]
     if now.frozen_ns:
         later = f", rates {now.clock(now.rates_ns)}" if now.rates_ns - now.frozen_ns > 1_000_000_000 else ""
         return [

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
 from textual.color import Color
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 
 from probes.outputs.escape import char_cells
 
@@ -21,6 +21,8 @@ class TerminalApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        # For NO_COLOR Textual makes the terminal's own colours, which the theme is made of, black on black.
+        self._filters = [NoColor() if isinstance(each, Monochrome) else each for each in self._filters]
         self._filters.append(Defaults())
 
     def keep_encodable(self, encoding: str) -> None:

@@ -86,6 +86,7 @@ def test_each_process_may_do_what_it_needs_and_the_screen_outlives_the_collector
     os.kill(l7top.collector, signal.SIGKILL)
     assert probes_of.left(l7top.probes, SOON_S + BUSY_S) == set()
     shown = len(l7top.terminal.shown)
+    l7top.terminal.until(b"COLLECTOR DEAD", after=shown)
     l7top.terminal.press("6")
     l7top.terminal.until(b"messages", after=shown)
     assert is_alive(l7top.screen)

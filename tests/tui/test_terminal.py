@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_without_colours_meaning_is_left() -> None:
         assert session.read_until("WHAT CHANGED", 60)
         session.read(1)
         assert b"\x1b[1;36m" not in session.received
-        assert not any(b"\x1b[%dm" % color in session.received for color in range(30, 38))
+        styles = {word for found in re.findall(rb"\x1b\[([0-9;]*)m", session.received) for word in found.split(b";")}
+        assert styles - {b"", b"39", b"49"} == {b"0", b"1", b"2", b"4", b"7"}  # bold, dim, underlined, reversed
         assert "✗" in session.text
 
 
