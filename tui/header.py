@@ -98,7 +98,7 @@ def _right(now: Situation) -> list[tuple[int, Part]]:
         (1, Part(f"window {now.window.label}")),
         (0, Part(f"every {now.interval_s:g}s", "quiet")),
         (3, Part(f"lost {_number(lost)}", "bad" if lost else "quiet")),
-        (2, Part(f"cut {_number(now.cut)}", "warn" if now.cut else "quiet")),
+        (2, Part(f"cut {_number(now.cut)}", "quiet")),
         (1, Part(f"cpu {facts.cpu_percent:.0f}%", "warn" if facts.cpu_percent >= 50 else "")),
     ]
     for name, what in plugin_troubles(facts.ledger).items():

@@ -20,6 +20,13 @@ _FILTER = (
 )
 
 
+_HEADER = {
+    "lost": "messages of which something is not known; 6 shows why",
+    "cut": "requests longer than what is looked at of a message; truncated:true finds them",
+    "cpu": "what the collector uses of one core",
+}
+
+
 class HelpScreen(ModalScreen[None]):
     """Help over the screen of the panel `ident`, called `title`."""
 
@@ -50,6 +57,10 @@ class HelpScreen(ModalScreen[None]):
                 yield Content.styled(title, "bold")
             for key in keys:
                 yield Content.assemble((f"  {key.shown:<8}", "bold"), f" {key.help}")
+        yield Content("")
+        yield Content.styled("In the first line", "bold")
+        for word, meaning in _HEADER.items():
+            yield Content.assemble((f"  {word:<8}", "bold"), f" {meaning}")
         yield Content("")
         yield Content.styled("Filter", "bold")
         for line in _FILTER:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import psutil
 import pytest
 from textual.command import CommandPalette
 
@@ -33,6 +34,12 @@ def view() -> View:
 
 class _Process:
     """A process whose figures are the same on every machine."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        pass
+
+    def status(self) -> str:
+        return psutil.STATUS_RUNNING
 
     def cpu_percent(self) -> float:
         return 0.9

@@ -47,7 +47,6 @@ def test_frozen() -> None:
 def test_losses_are_loud_and_none_are_quiet() -> None:
     assert hints(situation())["lost"] == hints(situation())["cut"] == "quiet"
     assert hints(situation(WORST, cut=3))["lost"] == "bad"
-    assert hints(situation(WORST, cut=3))["cut"] == "warn"
     assert hints(situation(WORST))["cpu"] == "warn"
 
 
