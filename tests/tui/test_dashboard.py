@@ -326,7 +326,7 @@ async def test_a_dead_collector_is_told_and_what_it_captured_stays(view: View, m
     for runs, word in ((False, "DEAD"), (True, "HANGS")):
         monkeypatch.setattr("tui.app._runs", lambda pid, runs=runs: runs)
         async with dashboard(view, NOW_NS + 3 * SECOND) as (app, pilot):
-            assert f"COLLECTOR {word} since 08:19:11, everything captured stays" in lines(app)[0]
+            assert f"COLLECTOR {word} since 08:19:11 (what it captured stays)" in lines(app)[0]
             assert "MongoDB" in lines(app)[3]
             await press(pilot, "4", "down", "enter")
             assert where(app) == "detail"
