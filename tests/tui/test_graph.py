@@ -47,8 +47,14 @@ async def test_an_area_graph_names_its_top() -> None:
     async with staged(graph, (20, 5)) as (stage, pilot):
         graph.show("req/s", [0, 120])
         await press(pilot)
-        assert text(stage).splitlines()[0] == "req/s            120"
+        assert text(stage).splitlines()[0] == "req/s        max 120"
         assert text(stage).splitlines()[-1] == "⣀" * 10 + "⣿" * 10
+        graph.show("req/s", [0, None])
+        await press(pilot)
+        assert text(stage).splitlines()[0] == "req/s          max 0"
+        graph.show("req/s", [None])
+        await press(pilot)
+        assert text(stage).splitlines()[0] == "req/s          max –"
 
 
 async def test_a_heatmap_has_the_slowest_on_top_and_leaves_gaps() -> None:

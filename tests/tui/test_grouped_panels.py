@@ -62,6 +62,20 @@ async def test_a_row_leads_to_the_requests_behind_it(lively: View, panel_type: t
         assert group.totals.requests > 0
 
 
+@pytest.mark.parametrize(("width", "shown"), [(120, ["kafka-more"]), (160, ["kafka-consumers", "kafka-more"])])
+async def test_the_lower_tables_stand_side_by_side_where_their_names_fit(
+    lively: View, width: int, shown: list[str]
+) -> None:
+    panel = KafkaPanel()
+    async with staged(panel, (width, 47)) as (stage, pilot):
+        panel.show(lively, Window.M1, (), NOW_NS)
+        panel.focus_table()
+        await press(pilot, "c")
+        assert [table.id for table in panel.query("#kafka-lower LineTable") if table.display] == shown
+        (row,) = (line for line in lines(stage) if " zstd" in line)
+        assert "shop-1 " in row
+
+
 async def test_a_group_of_consumers_leads_to_its_requests(lively: View) -> None:
     panel = KafkaPanel()
     async with staged(panel) as (stage, pilot):

@@ -44,7 +44,8 @@ class Heard(Stage):
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
-        (10, [("name", 0, 3), ("rate", 4, 6)]),  # what has priority 0 stays, the flexible one yields
+        (5, [("name", 0, 5)]),
+        (14, [("name", 0, 14)]),  # no number without a name
         (15, [("name", 0, 8), ("rate", 9, 6)]),
         (25, [("name", 0, 18), ("rate", 19, 6)]),
         (26, [("name", 0, 8), ("rate", 9, 6), ("more", 16, 10)]),
@@ -53,6 +54,30 @@ class Heard(Stage):
 )
 def test_columns_come_and_go_with_the_width(width: int, shown: list[tuple[str, int, int]]) -> None:
     assert [(COLUMNS[each.column].name, each.x, each.width) for each in place(COLUMNS, width)] == shown
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, [("sign", 0, 1), ("group", 2, 17), ("topic", 20, 16), ("rate", 37, 6), ("lag", 44, 7), ("more", 52, 8)]),
+        (50, [("sign", 0, 1), ("group", 2, 16), ("topic", 19, 16), ("rate", 36, 6), ("lag", 43, 7)]),
+        (39, [("sign", 0, 1), ("group", 2, 8), ("topic", 11, 13), ("rate", 25, 6), ("lag", 32, 7)]),
+        (33, [("sign", 0, 1), ("group", 2, 8), ("topic", 11, 15), ("rate", 27, 6)]),
+        (20, [("sign", 0, 1), ("group", 2, 8), ("topic", 11, 9)]),
+        (18, [("group", 0, 8), ("topic", 9, 9)]),
+        (12, [("group", 0, 12)]),
+    ],
+)
+def test_names_shrink_to_eight_cells_and_then_numbers_go(width: int, shown: list[tuple[str, int, int]]) -> None:
+    columns = (
+        Column("sign", "", 1),
+        Column("group", "group", 12, flexible=True),
+        Column("topic", "topic", 16, flexible=True),
+        Column("rate", "req/s", 6, right=True),
+        Column("lag", "lag", 7, right=True),
+        Column("more", "more", 8, priority=1),
+    )
+    assert [(columns[each.column].name, each.x, each.width) for each in place(columns, width)] == shown
 
 
 def test_a_flexible_column_takes_no_more_than_its_most() -> None:

@@ -39,7 +39,7 @@ GROUPS = Lower(
         Column("lag", "lag", 7, right=True, sortable=False),
         Column("trend", "trend /s", 8, right=True, sortable=False),
         Column("error", "err %", 5, right=True, sortable=False),
-        Column("rebalances", "rebalances, the last", 28, flexible=True, most=60, sortable=False),
+        Column("rebalances", "rebalances, the last", 26, priority=1, flexible=True, most=60, sortable=False),
         Column("rate", "req/s", 6, right=True, priority=2, sortable=False),
         Column("commits", "commits/s", 9, right=True, priority=2, sortable=False),
         Column("now", "now", 4, right=True, priority=2, sortable=False),

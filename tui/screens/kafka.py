@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
+from textual import events
 from textual.containers import Horizontal
 from textual.widget import Widget
 
@@ -50,6 +51,7 @@ from tui.widgets.groups import (
 from tui.widgets.table import Cell, Column, LineTable
 
 _TOPIC = Column("target", "topic", 12, flexible=True, most=40)
+_WIDER = 160  # from so many cells on both lower tables have room for their names
 _MEASURES = (RATE, ERRORS, P50, P99, WAIT, NOW, P90, MAX, BYTES_IN, BYTES_OUT, LOST, ONEWAY)
 
 
@@ -61,7 +63,7 @@ def api_name(operation: object, version: object) -> str:
 def _api(operation: int) -> Measure:
     """The column of the API whose name and version are the key's values from number `operation` on."""
     return Measure(
-        Column("api", "API version", 15),
+        Column("api", "API version", 15, flexible=True, most=28),
         lambda _, group: api_name(*group.key[operation : operation + 2]),
         lambda _, group: (text_of(group.key[operation]), group.key[operation + 1] or 0),
     )
@@ -102,8 +104,8 @@ class KafkaPanel(GroupedPanel):
     KafkaPanel #kafka-lower { height: 5; }
     KafkaPanel.tall #kafka-lower { height: 9; }
     KafkaPanel #kafka-lower LineTable { width: 1fr; height: 100%; display: none; }
-    KafkaPanel #kafka-lower LineTable.shown, KafkaPanel.wide #kafka-lower LineTable { display: block; }
-    KafkaPanel.wide #kafka-more { margin-left: 2; }
+    KafkaPanel #kafka-lower LineTable.shown, KafkaPanel.wider #kafka-lower LineTable { display: block; }
+    KafkaPanel.wider #kafka-more { margin-left: 2; }
     KafkaPanel #kafka-graphs { height: 33%; display: none; }
     KafkaPanel.tall.wide #kafka-graphs { display: block; }
     KafkaPanel HeatMap { width: 1fr; height: 100%; }
@@ -171,6 +173,9 @@ class KafkaPanel(GroupedPanel):
         self._facts, self._now_ns = load(view.facts().learned.get("kafka", {})), now_ns
         self._clients = clients_by(self._facts)
         super().show(view, window, where, now_ns)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= _WIDER, "wider")
 
     def show_below(self, view: View, window: Window, where: Where) -> None:
         """What was learned of groups, clients and partitions is shown whatever the filter and the window."""

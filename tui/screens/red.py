@@ -160,7 +160,7 @@ class RedGraphs(Widget):
     _MEASURES: Sequence[tuple[str, Callable[[Point], float | None], Callable[[float], str]]] = (
         ("req/s", request_rate, rate),
         ("errors", error_percent, lambda value: f"{rate(value)} %"),
-        ("p99", p99_ns, lambda value: duration(int(value)) if value > 1 else glyphs().none),
+        ("p99", p99_ns, lambda value: duration(int(value))),
     )
 
     def compose(self) -> ComposeResult:

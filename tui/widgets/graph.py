@@ -88,7 +88,8 @@ def _hashes(levels: Sequence[int | None], below: int) -> str:
 class AreaGraph(LineWidget):
     """A graph with a title and its scale: `show(title, values)`, `name_value` making the text of the top's value.
 
-    The first line has the title and what the top of the graph stands for; the graph itself has the rest.
+    The first line has the title and the largest value, which is the top of the graph and seldom what is now; the graph
+    itself has the rest.
     """
 
     DEFAULT_CSS = """
@@ -112,11 +113,12 @@ class AreaGraph(LineWidget):
     def line(self, y: int) -> Line:
         width, height = self.size
         if y == 0:
-            top = self._name_value(scale_top(self._values))
-            return (Part(fit(self._title, width - len(top) - 1), "quiet"), Part(f" {top}", "quiet"))
-        known = (width, height, self._values)
-        if self._drawn[0] != known:
-            self._drawn = (known, area(self._values, width, height - 1))
+            known = [value for value in self._values if value is not None]
+            top = f" max {self._name_value(max(known)) if known else glyphs().none}"
+            return (Part(fit(self._title, width - len(top)), "quiet"), Part(top, "quiet"))
+        drawn_of = (width, height, self._values)
+        if self._drawn[0] != drawn_of:
+            self._drawn = (drawn_of, area(self._values, width, height - 1))
         return (Part(self._drawn[1][y - 1], self._hint),)
 
 

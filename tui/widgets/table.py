@@ -30,6 +30,7 @@ from tui.text import fit
 from tui.widgets.lines import Line, LineWidget, Part
 
 GAP = 1  # cells between columns
+LEAST = 8  # cells of a flexible column that others give way to
 
 
 class Cell(NamedTuple):
@@ -68,8 +69,9 @@ AnyRows: TypeAlias = Sequence[LineRow] | Sequence[AnyRow]
 class Column:
     """A column: its `title` with the unit, `width` in cells, numbers to the `right`.
 
-    Where the terminal is narrow those with the highest `priority` go first, 0 never goes. A `flexible` one has at
-    least `width` and takes what is left over, `most` at most. Only a `sortable` one can have the sort mark.
+    Where the terminal is narrow those with the highest `priority` go first. A `flexible` one has at least `width` and
+    takes what is left over, `most` at most. With those of priority 0 alone it yields down to `LEAST` cells; then the
+    others go from the right end: a number without its name says nothing. Only a `sortable` one can have the sort mark.
     """
 
     name: str
@@ -92,24 +94,23 @@ class Placed(NamedTuple):
 
 def place(columns: Sequence[Column], width: int) -> tuple[Placed, ...]:
     """Which of the `columns` are shown in `width` cells, and where."""
-    shown: list[int] = []
-    used = -GAP
-    for index in sorted(range(len(columns)), key=lambda each: columns[each].priority):
-        needed = columns[index].width + GAP
-        if used + needed <= width or columns[index].priority == 0:
-            shown.append(index)
-            used += needed
-        else:
+    least = [min(column.width, LEAST, width) if column.flexible else column.width for column in columns]
+    widths: dict[int, int] = {}
+    used = tight = -GAP
+    for index in sorted(range(len(columns)), key=lambda each: (columns[each].priority, not columns[each].flexible)):
+        used += columns[index].width + GAP
+        tight += least[index] + GAP
+        if widths and (used if columns[index].priority else tight) > width:
             break  # what matters less does not stay where what matters more has gone
-    widths = {index: columns[index].width for index in shown}
-    left = width - used
-    for index in sorted(shown):
+        widths[index] = columns[index].width
+    left = width - sum(widths.values()) - GAP * (len(widths) - 1)
+    for index in sorted(widths):
         if columns[index].flexible and left:
-            more = max(columns[index].width + left, 1) if left < 0 else min(left + widths[index], columns[index].most)
+            more = max(min(widths[index] + left, columns[index].most), least[index])
             left -= more - widths[index]
             widths[index] = more
     placed, x = [], 0
-    for index in sorted(shown):
+    for index in sorted(widths):
         placed.append(Placed(index, x, widths[index]))
         x += widths[index] + GAP
     return tuple(placed)
