@@ -185,6 +185,10 @@ async def test_what_is_open_is_shown_with_its_age() -> None:
         panel.show(model, Window.M1, (), now_ns)
         await press(pilot)
         check_snapshot("mongodb-open-160", "\n".join(line.rstrip() for line in lines(stage)[:33]))
+        await pilot.resize_terminal(60, 47)
+        await press(pilot)
+        assert " cursors  2 open, oldest 41 s: find shop.audit…  exhausted 1\n" in text(stage)
+        assert " transactions  1 open, oldest 41 s: transaction shop.orders…\n" in text(stage)
         panel.query_one(OpenTable).focus()
         await press(pilot, "down", "down", "enter")
         assert [row.operation for row in stage.details] == ["insert"]

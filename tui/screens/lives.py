@@ -11,7 +11,7 @@ from probes.store.view import Row, View, Window
 from tui.following import Following
 from tui.glyphs import glyphs
 from tui.widgets import numbers
-from tui.widgets.lines import Part
+from tui.widgets.lines import Part, TextLines, fitted
 from tui.widgets.table import Cell, Column, LineRow, LineTable
 from tui.words import client_name
 
@@ -20,6 +20,7 @@ Line = list[Part | str]
 _OF_CURSORS = (End.EXHAUSTED, End.KILLED, End.FAILED)
 _OF_TRANSACTIONS = (End.COMMITTED, End.ABORTED, End.RETRIED)
 _MOST_ROWS = 100
+_OLDEST = 2  # which part of a line tells of the oldest one
 
 _COLUMNS = (
     Column("what", "OPEN", 14, flexible=True, most=60, sortable=False),
@@ -119,6 +120,13 @@ def _seen(text: str, whole: bool) -> str:
     return text if whole else numbers.at_least(text)
 
 
+class LivesLines(TextLines):
+    """`lives_lines` in the cells that there are."""
+
+    def line(self, y: int) -> tuple[Part, ...]:
+        return fitted(super().line(y), self.size.width, yields=_OLDEST)
+
+
 def lives_lines(view: View, following: Following, window: Window, now_ns: int) -> list[Line]:
     """Two lines: the cursors, the transactions."""
     lives = following.lives
@@ -140,7 +148,7 @@ def lives_lines(view: View, following: Following, window: Window, now_ns: int) -
 def _oldest(view: View, opened: Sequence[_Open], now_ns: int) -> Line:
     """How many are open, and which is the oldest."""
     if not opened:
-        return [Part("none open", "quiet")]
+        return [Part("none open", "quiet"), ""]
     oldest = min(opened, key=lambda each: each.opened_ns)
     row = next(iter(view.pick([oldest.number])), None)
     by = f" by {row.application or client_name(row.client.host, row.client_process)}" if row is not None else ""
@@ -158,7 +166,7 @@ def _ends(lives: Lives, ends: Sequence[End], since_ns: int) -> Line:
             errors = Counter(each.error for each in found if each.error).most_common(1)
             why = f" ({errors[0][0]})" if errors else ""
             bad = end in (End.FAILED, End.ABORTED)
-            parts += [f"  {end} ", Part(f"{_seen(numbers.count(len(found)), not full)}{why}", "bad" if bad else "")]
+            parts.append(Part(f"  {end} {_seen(numbers.count(len(found)), not full)}{why}", "bad" if bad else ""))
     return parts
 
 

@@ -13,7 +13,7 @@ from tui.bindings import bindings
 from tui.following import Following
 from tui.panel import Detail, Where
 from tui.screens.grouped import GroupedPanel, Grouping, by_error, by_process, heatmap_of, series_of
-from tui.screens.lives import OpenTable, compression_of, lives_lines
+from tui.screens.lives import LivesLines, OpenTable, compression_of, lives_lines
 from tui.widgets.graph import AreaGraph, HeatMap
 from tui.widgets.groups import USUAL, key_measure
 from tui.widgets.lines import Part, TextLines
@@ -82,7 +82,7 @@ class MongoDBPanel(GroupedPanel):
 
     def below(self) -> Iterable[Widget]:
         yield TextLines(id="mongodb-opcodes")
-        yield TextLines(id="mongodb-lives")
+        yield LivesLines(id="mongodb-lives")
         yield OpenTable()
         yield Horizontal(
             HeatMap(id="mongodb-heatmap"),
@@ -94,7 +94,7 @@ class MongoDBPanel(GroupedPanel):
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         """What is open is shown whatever the filter: it may have been opened by a request that does not fit."""
         self._following.update(view)
-        self.query_one("#mongodb-lives", TextLines).show(lives_lines(view, self._following, window, now_ns))
+        self.query_one(LivesLines).show(lives_lines(view, self._following, window, now_ns))
         if self.has_class("tall"):
             self.query_one(OpenTable).show(view, self._following.lives, now_ns)
         super().show(view, window, where, now_ns)

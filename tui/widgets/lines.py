@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, TypeAlias
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -27,8 +28,24 @@ class Part(NamedTuple):
 
 Line: TypeAlias = tuple[Part, ...]
 
+YIELDS_TO = 24  # cells of a text that is cut for what stands after it
+
 HINTS = ("head", "title", "quiet", "bad", "warn", "good", "new", "waiting", "loud", "key", "cursor")
 """What a part's look can mean. What matters is bold, dim or reverse too, or has a sign: not all see colour."""
+
+
+def fitted(line: Line, width: int, yields: int) -> Line:
+    """`line` in `width` cells, no number cut in the middle: the text of part number `yields` is cut for what stands
+    after it, down to `YIELDS_TO` cells, and what does not fit even so goes whole from the end."""
+    shown = list(line)
+    cells = [cell_len(part.text) for part in line]
+    least = [min(each, YIELDS_TO) if index == yields else each for index, each in enumerate(cells)]
+    while shown and sum(least[: len(shown)]) > width:
+        shown.pop()
+    if yields < len(shown):
+        room = width - sum(least[: len(shown)]) + least[yields]
+        shown[yields] = shown[yields]._replace(text=safe(shown[yields].text, room))
+    return tuple(shown)
 
 
 class LineWidget(Widget):
