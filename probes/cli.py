@@ -179,7 +179,7 @@ def _by(text: str) -> tuple[str, ...]:
     return names
 
 
-def _filtered_parser(prog: str, description: str) -> _Parser:
+def _filtered_parser(prog: str, description: str, *, of_this_host: bool = False) -> _Parser:
     """The options of what captures and shows some of it."""
     fields = "\n".join(f"  {name:<15} {field.help}" for name, field in FIELDS.items())
     parser = _Parser(
@@ -191,12 +191,12 @@ def _filtered_parser(prog: str, description: str) -> _Parser:
         f"numbers also take > >= < <= (quote these from the shell). The fields:\n{fields}",
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="which requests, e.g. status:error target:shop.*")
-    _add_capture_options(parser)
+    _add_capture_options(parser, of_this_host=of_this_host)
     return parser
 
 
-def _add_capture_options(parser: _Parser) -> None:
-    """The options that say what to capture; whatever captures has them."""
+def _add_capture_options(parser: _Parser, *, of_this_host: bool = False) -> None:
+    """The options that say what to capture; whatever captures has them, but for the source where there is one only."""
     parser.add_argument(
         "--side",
         type=_side,
@@ -241,6 +241,9 @@ def _add_capture_options(parser: _Parser) -> None:
         metavar="PERCENT",
         help="of one core: what l7top may use before it leaves things off, 0 for no bound (default: %(default)s)",
     )
+    if of_this_host:
+        parser.set_defaults(source=LIVE)
+        return
     parser.add_argument(
         "--from",
         dest="source",
@@ -251,9 +254,9 @@ def _add_capture_options(parser: _Parser) -> None:
     )
 
 
-def _headless_parser(command: str, description: str) -> _Parser:
+def _headless_parser(command: str, description: str, *, of_this_host: bool = False) -> _Parser:
     """The options of a command that captures for some time and prints."""
-    parser = _filtered_parser(f"l7top {command}", description)
+    parser = _filtered_parser(f"l7top {command}", description, of_this_host=of_this_host)
     _add_ending_options(parser)
     return parser
 
@@ -397,7 +400,8 @@ def _record(words: Sequence[str]) -> ExitCode:
 
 
 def _report(words: Sequence[str]) -> ExitCode:
-    parser = _headless_parser("report", "What the dashboard shows, as Markdown for the incident's channel.")
+    description = "What the dashboard shows, as Markdown for the incident's channel."
+    parser = _headless_parser("report", description, of_this_host=True)
     arguments, options, _ = _parse(parser, words)
     where = parse(tokenize(" ".join(arguments.filter)))
     headless.report(options, where, seconds=arguments.seconds or _REPORT_SECONDS, ledger=arguments.ledger)

@@ -284,8 +284,6 @@ def report(options: CaptureOptions, where: Sequence[Term], *, seconds: float, le
     from probes.store.reader import Reader
 
     known_protocols()  # whose records the store holds
-    if not options.is_live:
-        raise Refusal("a report is of this host, live: stat and requests read captures", ExitCode.SOURCE)
     with Stop() as stop, Background(options) as background:
         narrate(f"capturing {_listed(background.protocols)} requests of {options.source_name} for {seconds:g} s")
         until = time.monotonic() + seconds

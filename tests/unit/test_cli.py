@@ -154,7 +154,7 @@ def test_options_reach_the_collector(l7top: Run) -> None:
             ExitCode.USAGE,
             "argument --rotate-size: '9' is no size such as 64M or 1G",
         ),
-        (["report", "--from", "x.pcap"], ExitCode.SOURCE, "a report is of this host, live"),
+        (["report", "--from", "x.pcap"], ExitCode.USAGE, "unrecognized arguments: --from"),
         (["stat", "protocol:http"], ExitCode.USAGE, "protocol is never 'http': it is one of mongodb, kafka"),
         (["--memory", "1"], ExitCode.USAGE, "argument --memory: '1' is no size such as 64M"),
         (["status:fine"], ExitCode.USAGE, "status is never 'fine'"),
