@@ -12,11 +12,9 @@ import pytest
 from probes.protocols.kafka import table
 
 LOADING = """
-import time
 from probes.protocols.kafka import table
-began = time.process_time()
-table.apis(), table.errors(), table.layout(0, 9, "request")
-print(time.process_time() - began)
+from tests.effort import lines_run
+print(lines_run(lambda: (table.apis(), table.errors(), table.layout(0, 9, "request"))))
 """
 
 
@@ -118,9 +116,7 @@ def test_it_says_where_it_came_from() -> None:
     assert document["releases"][0].startswith("4.")
 
 
-def test_loading_is_quick() -> None:
-    runs = [
-        float(subprocess.run([sys.executable, "-c", LOADING], capture_output=True, check=True, text=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(runs) < 2
+def test_no_layout_is_made_before_it_is_asked_for() -> None:
+    """In a fresh process: this one may know them all. There are hundreds of layouts."""
+    loaded = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, check=True, text=True)
+    assert int(loaded.stdout) < 1_000
