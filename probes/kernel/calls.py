@@ -42,7 +42,18 @@ CALLS = (
     Call("close_range", CallKind.CLOSE_RANGE, 436, 436, returns=False),
 )
 
-SENDING = frozenset({CallKind.WRITE, CallKind.WRITEV, CallKind.SENDMSG, CallKind.SENDFILE})
+# Those whose beginning matters even where the kernel has tracepoints within the calls: when they began to send, and what
+# is no more once they return.
+ENTERED = frozenset(
+    {
+        CallKind.WRITE,
+        CallKind.WRITEV,
+        CallKind.SENDMSG,
+        CallKind.SENDFILE,
+        CallKind.CLOSE,
+        CallKind.CLOSE_RANGE,
+    }
+)
 
 
 def numbers() -> dict[int, Call]:

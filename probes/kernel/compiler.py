@@ -44,18 +44,14 @@ MAPS = (
     "tails",
     "events",
 )
-PROGRAMS = ("on_enter", "on_exit", "on_state", "on_thread_exit", "on_exec")
+PROGRAMS = ("on_enter", "on_exit", "on_state")
 TAILS = ("walk", "walk_raw")  # the entries of the map `tails`
 # Raw tracepoints by program. Those within the calls are there from Linux 6.3 on.
-RAW_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
+RAW_PROGRAMS = {"on_thread_exit": "sched_process_exit", "on_exec": "sched_process_exec"}
 SOCKET_PROGRAMS = {"on_received": "sock_recv_length", "on_sent": "sock_send_length"}
+OLDER_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
 CALIBRATION = {"on_any_call": "sys_enter"}
 STATE_TRACEPOINT = "sock:inet_sock_set_state"
-HOOKS = {  # beside those of the system calls
-    STATE_TRACEPOINT: "on_state",
-    "sched:sched_process_exit": "on_thread_exit",
-    "sched:sched_process_exec": "on_exec",
-}
 STEPS = 44  # of a walk, as far as the verifier follows
 
 
@@ -81,17 +77,17 @@ def source(knobs: dict[str, int]) -> str:
 
 def raw_programs(knobs: dict[str, int]) -> dict[str, str]:
     """The programs on raw tracepoints, and the names of those."""
-    return SOCKET_PROGRAMS if knobs["SOCKET_TRACEPOINTS"] else RAW_PROGRAMS
+    return RAW_PROGRAMS | (SOCKET_PROGRAMS if knobs["SOCKET_TRACEPOINTS"] else OLDER_PROGRAMS)
 
 
 def attachments(knobs: dict[str, int], root: Path) -> list[tuple[int, str]]:
     """Tracepoint ids and the program that each is to run. Calls that this kernel does not have are left out."""
-    wanted = list(HOOKS.items())
+    within = bool(knobs["SOCKET_TRACEPOINTS"])
+    wanted = [(STATE_TRACEPOINT, "on_state")]
     for call in calls.numbers().values():
-        within = bool(knobs["SOCKET_TRACEPOINTS"]) and call.kind <= CallKind.SENDFILE
-        if not within or call.kind in calls.SENDING:
+        if not within or call.kind in calls.ENTERED:
             wanted.append((f"syscalls:sys_enter_{call.name}", "on_enter"))
-        if call.returns and not within:
+        if call.returns and not (within and call.kind <= CallKind.SENDFILE):
             wanted.append((f"syscalls:sys_exit_{call.name}", "on_exit"))
     found = []
     for name, program in wanted:
@@ -104,9 +100,10 @@ def attachments(knobs: dict[str, int], root: Path) -> list[tuple[int, str]]:
 
 def types(knobs: dict[str, int]) -> dict[str, int]:
     """BPF_PROG_TYPE_* of all programs by name."""
-    raw = [*raw_programs(knobs), *(CALIBRATION if knobs["SOCKET_TRACEPOINTS"] else ())]
+    within = bool(knobs["SOCKET_TRACEPOINTS"])
+    raw = [*raw_programs(knobs), *(CALIBRATION if within else ())]
     # What is called at a program's tail has to be of its type.
-    tails = dict.fromkeys(TAILS, bpf.RAW_TRACEPOINT if knobs["SOCKET_TRACEPOINTS"] else bpf.TRACEPOINT)
+    tails = dict.fromkeys(TAILS, bpf.RAW_TRACEPOINT if within else bpf.TRACEPOINT)
     return {**dict.fromkeys(PROGRAMS, bpf.TRACEPOINT), **tails, **dict.fromkeys(raw, bpf.RAW_TRACEPOINT)}
 
 

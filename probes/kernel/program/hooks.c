@@ -3,7 +3,9 @@
 // The attach points. One enter and one exit program serve every system call: what a call does is looked up by number.
 //
 // Where the kernel has tracepoints within the calls that move bytes over sockets (SOCKET_TRACEPOINTS; Linux 6.3), those
-// take the place of the exits, and of the enters of calls that receive: nothing of it then happens for files.
+// take the place of their exits, and of the enters of calls that receive: nothing of it then happens for files. What
+// a call came with is then read from the task's saved registers, so that calls that open or duplicate descriptors need
+// no enter either. The fewer probes, the sooner they are gone: the kernel waits for each of them.
 
 struct enter_context { u64 common; u64 number; u64 first; };  // upper half of number is garbage
 struct exit_context { u64 common; u64 number; s64 result; };
@@ -90,6 +92,64 @@ inline_always void verify(u32 tgid, u32 reason)
     tell(&v, sizeof(v));
 }
 
+#if SOCKET_TRACEPOINTS
+
+// Of struct pt_regs, from REGISTERS_FROM on.
+struct registers {
+#if X86_64
+#define REGISTERS_FROM 96
+#define USER_CS 0x33  // of 64 bits: other calls have other numbers
+    u64 third, second, first, number, ip, cs;
+#else
+#define REGISTERS_FROM 0
+    u64 result, second, third, x[28], sp, pc, state, first;
+    s32 number;
+#endif
+};
+
+// raw sys_enter, only until it has run once: where a task keeps its stack, and where on it the registers are that a
+// call came with. The same for all tasks of a kernel, and told by no header that is there.
+int on_any_call(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 stack = 0, registers = 1;
+    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
+    if (!stack_at || !registers_at || *registers_at)
+        return 0;
+    u64 task = bpf_get_current_task();
+#pragma clang loop unroll(disable)
+    for (u32 at = 0; at < 512; at += 8) {
+        u64 word = 0;
+        bpf_probe_read_kernel(&word, sizeof(word), (void *)(task + at));
+        u64 distance = ctx->args[0] - word;
+        if (word && !(word & 0xfff) && distance < 65536) {
+            *stack_at = at;
+            *registers_at = distance;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+// What the call that the current thread is in came with. 0 where that is not to be had.
+inline_always int user_registers(struct registers *r)
+{
+    u32 stack = 0, registers = 1;
+    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
+    if (!stack_at || !registers_at || !*registers_at)
+        return 0;
+    u64 base = 0;
+    bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + *stack_at));
+    if (bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + *registers_at + REGISTERS_FROM)))
+        return 0;
+#if X86_64
+    return r->cs == USER_CS;
+#else
+    return 1;
+#endif
+}
+
+#endif
+
 // The kernel lets a program touch only the arguments that a call declares, and close has but one: the others are read as
 // memory. Those that a call does not have are garbage.
 inline_always void read_args(u64 *args, struct enter_context *ctx)
@@ -142,6 +202,7 @@ int on_enter(struct enter_context *ctx)
     } else if (kind == CALL_CLOSE_RANGE) {
         verify(thread >> 32, VERIFY_CLOSE_RANGE);
         return 0;
+#if !SOCKET_TRACEPOINTS
     } else if (kind == CALL_DUP || kind == CALL_DUP_TO || kind == CALL_FCNTL) {
         if (kind != CALL_DUP)
             read_args(args, ctx);
@@ -160,7 +221,9 @@ int on_enter(struct enter_context *ctx)
         if (family != 1 && family != 2 && family != 10)  // AF_UNIX, AF_INET, AF_INET6
             return 0;
         now.size = family;
-    } else if (kind != CALL_ACCEPT) {
+    } else if (kind == CALL_ACCEPT) {
+#endif
+    } else {
         return 0;
     }
     now.began_ns = bpf_ktime_get_ns();
@@ -223,6 +286,70 @@ inline_always void start_walk(void *ctx, struct call *call, u8 kind, s64 moved, 
     unlock(q);  // the call failed
 }
 
+// A call on `fd` opened descriptor `result` or duplicated it there; CONNECT made of `fd` itself a connection.
+inline_always void opened(u8 kind, u64 process, u32 fd, u32 result, u64 socket)
+{
+    if (kind == CALL_CONNECT) {
+        remember(process | fd, socket);
+        return;
+    }
+    u64 key = process | result;
+    if (kind == CALL_ACCEPT) {
+        remember(key, 0);
+        return;
+    }
+    if (result == fd)
+        return;  // dup2 of a descriptor onto itself changes nothing
+    forget(key);
+    u64 source = process | fd;
+    u64 *id = descriptors.lookup(&source);
+    if (!id || !*id)
+        return;
+    u64 connection = *id;
+    struct connection *c = connections.lookup(&connection);
+    if (c && !descriptors.update(&key, &connection))
+        c->references++;
+}
+
+// TCP: it has passed through SYN_SENT; what has not is a datagram socket.
+inline_always int connects(s64 result, u64 socket, u16 family)
+{
+    return (result == 0 || result == -EINPROGRESS) && (socket || family == 1 /* AF_UNIX */);
+}
+
+#if SOCKET_TRACEPOINTS
+
+// Of the calls that open or duplicate descriptors only.
+int on_exit(struct exit_context *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    s64 result = ctx->result;
+    u32 number = ctx->number;
+    u8 *known = call_kinds.lookup(&number);
+    struct registers r = {};
+    if (!known || !user_registers(&r))
+        return 0;
+    u8 kind = *known;
+    u64 socket = 0;  // as on_state found it
+    if (kind == CALL_CONNECT) {
+        u16 family = 0;
+        struct call *call = calls.lookup(&thread);
+        if (call && call->kind == CALL_CONNECT) {
+            call->kind = CALL_NONE;
+            socket = call->socket;
+        }
+        bpf_probe_read_user(&family, sizeof(family), (void *)r.second);
+        if (!connects(result, socket, family))
+            return 0;
+    } else if (result < 0 || (kind == CALL_FCNTL && r.second != F_DUPFD && r.second != F_DUPFD_CLOEXEC)) {
+        return 0;
+    }
+    opened(kind, thread & 0xffffffff00000000ull, r.first, result, socket);
+    return 0;
+}
+
+#else
+
 int on_exit(struct exit_context *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
@@ -234,37 +361,18 @@ int on_exit(struct exit_context *ctx)
     if (call->adopted && call->adopted != (u16)((u32)ctx->number + 1))
         return 0;  // it had returned before the collector noted it
     s64 result = ctx->result;
-    u64 process = thread & 0xffffffff00000000ull;
-
     if (kind <= CALL_SENDFILE) {
-        if (result > 0 && !SOCKET_TRACEPOINTS)
+        if (result > 0)
             start_walk(ctx, call, kind, result, thread, 0);
         return 0;
     }
-    if (kind == CALL_CONNECT) {
-        // A TCP socket has passed through SYN_SENT; what has not is a datagram socket.
-        if ((result == 0 || result == -EINPROGRESS) && (call->socket || call->size == 1))
-            remember(process | call->fd, call->socket);
+    if (kind == CALL_CONNECT ? !connects(result, call->socket, call->size) : result < 0)
         return 0;
-    }
-    if (result < 0)
-        return 0;
-    if (kind == CALL_ACCEPT) {
-        remember(process | (u32)result, 0);
-        return 0;
-    }
-    // The dup family: one connection more descriptors. dup2 of a descriptor onto itself changes nothing.
-    if ((u32)result == call->fd)
-        return 0;
-    u64 key = process | (u32)result;
-    struct connection *c = connections.lookup(&call->connection);
-    if (c) {
-        forget(key);
-        if (!descriptors.update(&key, &call->connection))
-            c->references++;
-    }
+    opened(kind, thread & 0xffffffff00000000ull, call->fd, result, call->socket);
     return 0;
 }
+
+#endif
 
 int walk(void *ctx)
 {
@@ -329,9 +437,21 @@ int on_state(void *ctx)
     u64 socket = field(u64, STATE_SKADDR);
     if (state == 2 /* TCP_SYN_SENT */) {
         u64 thread = bpf_get_current_pid_tgid();
+#if SOCKET_TRACEPOINTS
+        struct registers r = {};
+        u32 number = user_registers(&r) ? r.number : -1;
+        u8 *kind = call_kinds.lookup(&number);
+        struct call now = {};
+        now.kind = CALL_CONNECT;
+        now.socket = socket;
+        // Sending may connect, too: that is no call whose end is looked at.
+        if (kind && *kind == CALL_CONNECT && calls.update(&thread, &now))
+            count(COUNT_CALLS_FULL);
+#else
         struct call *call = calls.lookup(&thread);
         if (call && call->kind == CALL_CONNECT)
             call->socket = socket;
+#endif
     } else if (state == 1 /* TCP_ESTABLISHED */) {
         struct addresses a = {};
         a.family = field(u16, STATE_FAMILY);
@@ -353,60 +473,12 @@ int on_state(void *ctx)
 
 #if SOCKET_TRACEPOINTS
 
-struct registers {
-#if X86_64
-    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, third, second, first, number, ip, cs;
-#else
-    u64 first, second, third, x[28], sp, pc, state, x0;
-    s32 number;
-#endif
-};
-#define USER_CS 0x33  // of 64 bits: other calls have other numbers
-
-// raw sys_enter, only until it has run once: where a task keeps its stack, and where on it the registers are that a
-// call came with. The same for all tasks of a kernel, and told by no header that is there.
-int on_any_call(struct bpf_raw_tracepoint_args *ctx)
-{
-    u32 stack = 0, registers = 1;
-    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
-    if (!stack_at || !registers_at || *registers_at)
-        return 0;
-    u64 task = bpf_get_current_task();
-#pragma clang loop unroll(disable)
-    for (u32 at = 0; at < 512; at += 8) {
-        u64 word = 0;
-        bpf_probe_read_kernel(&word, sizeof(word), (void *)(task + at));
-        u64 distance = ctx->args[0] - word;
-        if (word && !(word & 0xfff) && distance < 65536) {
-            *stack_at = at;
-            *registers_at = distance;
-            return 0;
-        }
-    }
-    return 0;
-}
-
-inline_always int user_registers(struct registers *r)
-{
-    u32 stack = 0, registers = 1;
-    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
-    if (!stack_at || !registers_at || !*registers_at)
-        return 0;
-    u64 base = 0;
-    bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + *stack_at));
-    return !bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + *registers_at));
-}
-
 // The call that the current thread is in moved bytes over `socket`.
 inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbound)
 {
     struct registers r = {};
     if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !user_registers(&r))
         return;
-#if X86_64
-    if (r.cs != USER_CS)
-        return;
-#endif
     u64 thread = bpf_get_current_pid_tgid();
     u64 key = (thread & 0xffffffff00000000ull) | (u32)r.first;
     u64 *id = descriptors.lookup(&key);
@@ -467,16 +539,16 @@ int on_received(struct bpf_raw_tracepoint_args *ctx)
 
 #endif
 
-// sched:sched_process_exit: a thread that ends inside a call leaves its entry behind.
-int on_thread_exit(void *ctx)
+// sched_process_exit: a thread that ends inside a call leaves its entry behind.
+int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
     calls.delete(&thread);
     return 0;
 }
 
-// sched:sched_process_exec closes descriptors without a system call.
-int on_exec(void *ctx)
+// sched_process_exec closes descriptors without a system call.
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
     verify(bpf_get_current_pid_tgid() >> 32, VERIFY_EXEC);
     return 0;
