@@ -27,7 +27,7 @@ ENVIRONMENT = {
 }
 """What the processes of the dashboard have beside what they inherit."""
 
-_GRACE_S = 1.0  # for a collector that was asked to end
+_GRACE_S = 0.2  # for a collector that was asked to end: one that is too busy to hear has nothing more to tell
 _ANSWER_BYTES = 4096
 
 

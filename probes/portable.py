@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -39,6 +40,17 @@ def next_signal(numbers: Collection[int], timeout_s: float) -> int | None:
             return None
         time.sleep(_LOOK_EVERY_S)
     return signal.sigwait(came)
+
+
+def signal_when_left(end: socket.socket) -> None:
+    """From now on SIGIO tells this process that the other end of this channel has been closed."""
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def is_left(end: socket.socket) -> bool:
+    """Whether the other end of a channel on which it never sends has been closed."""
+    return bool(select.select([end], [], [], 0)[0])
 
 
 def wait_for_orphanage(parent: int) -> None:

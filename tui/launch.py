@@ -30,6 +30,7 @@ TERMINAL = "/dev/tty"
 SCREEN = (sys.executable, "-m", "tui.process")
 
 _ASKING = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+_LEFT = {signal.SIGIO, signal.SIGCHLD}  # the screen: it says so, which comes sooner than its end
 _LOOK_EVERY_S = 0.5  # for a terminal that was closed without a signal
 _GRACE_S = 1.0  # for a process that was asked to end
 
@@ -102,11 +103,11 @@ class Terminal:
 @contextlib.contextmanager
 def _held_signals() -> Iterator[None]:
     """Signals wait until they are asked for."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ASKING, signal.SIGCHLD})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING | _LEFT)
     try:
         yield
     finally:
-        while portable.next_signal(_ASKING, 0) is not None:
+        while portable.next_signal(_ASKING | {signal.SIGIO}, 0) is not None:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -141,23 +142,24 @@ class Screen:
             socket.send_fds(self._channel, [b"store"], descriptors)
         if control is not None:
             control.close()
+        portable.signal_when_left(self._channel)
         told = False
-        while self._process.poll() is None and not told:
-            told = portable.next_signal({*_ASKING, signal.SIGCHLD}, _LOOK_EVERY_S) in _ASKING or terminal.is_closed
+        while self._process.poll() is None and not told and not portable.is_left(self._channel):
+            told = portable.next_signal(_ASKING | _LEFT, _LOOK_EVERY_S) in _ASKING or terminal.is_closed
         capture.ask_to_end()
         told |= terminal.is_closed or bool(signal.sigpending() & _ASKING)
-        self._end()
+        self._end(ask=told)
         terminal.is_reset = self._process.returncode >= 0
         return 0 if told else self._process.returncode
 
-    def _end(self) -> None:
-        if self._process.poll() is None:
+    def _end(self, *, ask: bool) -> None:
+        if ask and self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None

@@ -39,23 +39,23 @@ def _run(channel: int, parent: int, filter_text: str) -> ExitCode:
     from tui.playing import Remote
     from tui.recorder import Recorder
 
-    with socket.socket(fileno=channel) as source:
+    with socket.socket(fileno=channel) as source:  # until its end: so the parent hears of that before all is taken down
         _, descriptors, _, _ = socket.recv_fds(source, _MESSAGE_BYTES, 2)
-    if not descriptors:
-        return ExitCode.OK
-    threading.Thread(target=_outlive_briefly, args=(parent,), daemon=True).start()
-    view = Reader(descriptors[0])
-    facts = view.facts()
-    literals = facts.literals
-    return app.run(
-        view,
-        protocols=known_protocols(),
-        literals=literals,
-        filter_text=filter_text,
-        clock=time.monotonic_ns if facts.source == LIVE else None,
-        recorder=Recorder(descriptors[0], literals=literals),
-        remote=Remote(socket.socket(fileno=descriptors[1])) if descriptors[1:] else None,
-    )
+        if not descriptors:
+            return ExitCode.OK
+        threading.Thread(target=_outlive_briefly, args=(parent,), daemon=True).start()
+        view = Reader(descriptors[0])
+        facts = view.facts()
+        literals = facts.literals
+        return app.run(
+            view,
+            protocols=known_protocols(),
+            literals=literals,
+            filter_text=filter_text,
+            clock=time.monotonic_ns if facts.source == LIVE else None,
+            recorder=Recorder(descriptors[0], literals=literals),
+            remote=Remote(socket.socket(fileno=descriptors[1])) if descriptors[1:] else None,
+        )
 
 
 def _give_up_privileges() -> None:

@@ -42,8 +42,8 @@ CALLS = (
     Call("close_range", CallKind.CLOSE_RANGE, 436, 436, returns=False),
 )
 
-# Those whose beginning matters even where the kernel has tracepoints within the calls: when they began to send, and what
-# is no more once they return.
+# Those whose beginning matters even where the kernel has tracepoints within the calls: when they began to send, and
+# what is no more once they return.
 ENTERED = frozenset(
     {
         CallKind.WRITE,

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from probes.exit_codes import ExitCode, Refusal
@@ -22,7 +21,6 @@ from probes.scope import EVERYTHING, Scope
 _U32 = 4
 _REGISTERS_AT = (1).to_bytes(_U32, sys.byteorder)  # key in `places`
 _COMPILE_SECONDS = 60
-_CLOSING_AT_ONCE = 8
 
 
 class Kernel:
@@ -102,9 +100,8 @@ class Kernel:
     def detach(self) -> None:
         """Ends the probes; maps and ring stay readable."""
         self.enable(False)
-        # For each of them the kernel waits until no CPU runs it any more; part of these waits can be shared.
-        with ThreadPoolExecutor(_CLOSING_AT_ONCE) as threads:
-            list(threads.map(os.close, self._attached))
+        for fd in self._attached:
+            os.close(fd)  # the kernel waits until no CPU runs it any more, one after the other whoever closes
         self._attached = []
 
     def close(self) -> None:
