@@ -261,9 +261,9 @@ def _duration(long_poll: bool) -> Callable[[Records], tuple[NDArray[Any], Mask]]
     return durations
 
 
-def _bytes(column: str, flag: Flag) -> Callable[[Records], tuple[NDArray[Any], Mask]]:
+def _bytes(column: str) -> Callable[[Records], tuple[NDArray[Any], Mask]]:
     def lengths(rows: Records) -> tuple[NDArray[Any], Mask]:
-        return rows[column], _has(rows, flag) | (rows[column] != 0)
+        return rows[column], rows[column] != 0
 
     return lengths
 
@@ -273,8 +273,8 @@ _NUMBERS: dict[str, Callable[[Records], tuple[NDArray[Any], Mask]]] = {
     "version": lambda records: (records["version"], records["version"] != NO_VERSION),
     "duration": _duration(False),
     "wait": _duration(True),
-    "request_bytes": _bytes("request_bytes", Flag.HAS_REQUEST),
-    "response_bytes": _bytes("reply_bytes", Flag.HAS_REPLY),
+    "request_bytes": _bytes("request_bytes"),
+    "response_bytes": _bytes("reply_bytes"),
 }
 
 

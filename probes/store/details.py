@@ -44,7 +44,8 @@ class Codec:
     """How messages of class `of` are taken apart and made again.
 
     `take` gives the attributes `names`, of which the first `shared` are shared and the others numbers of their own.
-    `bulk` gives those that hold bytes, which are too many to be compared; it is None where there are none.
+    `bulk` gives those that hold bytes, which are too many to be compared; it is None where there are none. Where they
+    are `unset`, as the class itself sets them, they need not be kept.
     """
 
     of: type[Any]
@@ -53,11 +54,18 @@ class Codec:
     shared: int
     bulk: Getter | None
     bulk_names: tuple[str, ...]
+    unset: tuple[Any, ...]
+
+    def bulk_of(self, message: Request | Reply | None) -> tuple[Any, ...]:
+        """Of a message those of its attributes that hold bytes; () where they need not be kept."""
+        bulk = () if self.bulk is None or message is None else self.bulk(message)
+        return () if bulk == self.unset else bulk
 
     def restored(self, id: int | None, data: bytes, values: tuple[Any, ...], bulk: tuple[Any, ...]) -> Any:
         """The message again; a reply is still without its failure."""
         attributes = dict(zip(self.names, values, strict=True))
-        attributes |= zip(self.bulk_names, bulk, strict=True)
+        if bulk:
+            attributes |= zip(self.bulk_names, bulk, strict=True)
         return self.of(id=id, data=data, **attributes)
 
 
@@ -93,7 +101,8 @@ def _codec(message: type[Request] | type[Reply]) -> Codec:
         plain = _plain_parts(hints[name])
         (shared if plain is None else bulk if bytes in plain else own).append(name)
     names = (*shared, *own)
-    return Codec(message, _getter(names), names, len(shared), _getter(bulk) if bulk else None, tuple(bulk))
+    unset = tuple(each.default for each in fields(message) if each.name in bulk)
+    return Codec(message, _getter(names), names, len(shared), _getter(bulk) if bulk else None, tuple(bulk), unset)
 
 
 def _is_hashable(hint: Any) -> bool:

@@ -177,8 +177,8 @@ class Writer:
             if (
                 failure is not None
                 or known.client is not None
-                or (reply_codec is not None and reply_codec.bulk is not None)
-                or (request_codec is not None and request_codec.bulk is not None)
+                or (reply_codec is not None and reply_codec.bulk is not None and reply_codec.bulk_of(reply))
+                or (request_codec is not None and request_codec.bulk is not None and request_codec.bulk_of(request))
             ):
                 own = _with_more(entry, session, (request_codec, reply_codec))
             request_head = len(request_data)
@@ -271,7 +271,7 @@ def _with_more(entry: Entry, session: Session, codecs: Codecs) -> bytes:
     """The details, but for the heads, of a session that has more to say than its kind."""
     failure = session.reply.failure if session.reply is not None else None
     request_bulk, reply_bulk = (
-        codec.bulk(message) if codec is not None and codec.bulk is not None else ()
+        codec.bulk_of(message) if codec is not None else ()
         for codec, message in zip(codecs, (session.request, session.reply), strict=True)
     )
     more = More(

@@ -11,7 +11,8 @@ from probes.options import CaptureOptions
 from probes.outputs.recording.files import Files
 from probes.outputs.recording.follow import Follower
 from probes.outputs.recording.writer import Recording
-from probes.records import Head, Session, Side
+from probes.records import Head, Session, Side, Status
+from probes.sources.framing import ConnectionFraming
 from probes.store.layout import MIN_BYTES
 from probes.store.reader import Reader
 from probes.store.writer import Writer
@@ -22,7 +23,8 @@ from tests.store.small import small_store
 from tests.store.synthetic import START_NS
 from tests.store.test_wrap import numbered
 from tests.unit.kafka_messages import encoded, framed, reply_header, request_header
-from tests.unit.mongodb_messages import answer, command
+from tests.unit.mongodb_messages import REPLY_END, answer, command, kind0, kind1, op_msg
+from tests.unit.test_mongodb_masking import EXCHANGES
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def store() -> Iterator[tuple[Writer, Reader]]:
     writer.close()
 
 
-def follow(view: Reader, path: Path) -> Follower:
-    return Follower(view, Recording(Files(path), 0, literals=False), literals=False)
+def follow(view: Reader, path: Path, *, literals: bool = False) -> Follower:
+    return Follower(view, Recording(Files(path), 0, literals=literals), literals=literals)
 
 
 def exchanges(tmp_path: Path, *, literals: bool = False) -> list[Session]:
@@ -83,6 +85,63 @@ def test_what_ends_from_now_on_replays_as_it_was(tmp_path: Path, store: tuple[Wr
     assert {session.seen_from for session in again} == {Side.BOTH, Side.SERVER}
     assert SECRET.encode()[:5] not in (tmp_path / "it.pcapng").read_bytes()
     assert tshark(tmp_path / "it.pcapng")
+
+
+@pytest.mark.parametrize("literals", [False, True])
+@pytest.mark.parametrize("head_bytes", [128, 300, 1024, 1200])
+def test_it_replays_as_a_recording_of_the_capture_itself_does(
+    tmp_path: Path, store: tuple[Writer, Reader], head_bytes: int, literals: bool
+) -> None:
+    """The messages' ends, too, and what is known from them alone."""
+    writer, view = store
+    host = Host(tmp_path / "host.pcapng", CaptureOptions(literals=literals))
+    follower = follow(view, tmp_path / "it.pcapng", literals=literals)
+    ends = host.connection(1, server=True), host.connection(2, server=False)
+    framings = [ConnectionFraming(young=True, head_bytes=head_bytes) for _ in ends]
+    last = len(list(every_exchange())) - 1
+    for number, exchange in enumerate(every_exchange()):
+        for outbound, message in zip((False, True), numbered_exchange(exchange, number), strict=True):
+            ns = (1_000 + 10 * number) * MS
+            for end, framing, away in zip(ends, framings, (outbound, not outbound), strict=True):
+                heads = framing.feed(away, message, ns + MS * away, first_ns=ns)
+                if (number, outbound) not in ((3, True), (last, True)):
+                    host.pass_by((end, each) for each in heads)
+        host.tick(0)
+    for session in host.finish():
+        if session.status is Status.INFLIGHT:
+            writer.inflight([session], START_NS)
+        else:
+            writer.session(session)
+    writer.flush(START_NS)
+    follower.finish()
+
+    by_itself, by_the_store = (
+        sessions(tmp_path / name, head_bytes=head_bytes) for name in ("host.pcapng", "it.pcapng")
+    )
+    assert records(*by_the_store) == records(*by_itself)
+    assert len(by_itself[0]) == last + 1
+    assert {Status.DROPPED, Status.INFLIGHT} < {session.status for session in by_itself[0]}
+
+
+def every_exchange() -> Iterator[tuple[bytes, bytes]]:
+    """Requests and replies, short and long, whose ends tell what their beginnings do not."""
+    yield from EXCHANGES.values()
+    long = {"text": SECRET * 200}
+    yield command({"find": "orders", "$db": "shop"}), answer(found(90, cursor=771))
+    yield command({"insert": "orders", "documents": [long] * 3, "$db": "shop"}), answer({"n": 3, **REPLY_END})
+    yield (
+        op_msg(kind1("documents", [long] * 3), kind0({"insert": "orders", "$db": "shop"})),
+        answer({"n": 3, "writeErrors": [{"index": 0, "code": 11000, "errmsg": SECRET * 200}] * 2, **REPLY_END}),
+    )
+    yield command({"explain": {"find": "orders"}, "$db": "shop"}), answer({"queryPlanner": long, "ok": 1.0})
+    yield command({"aggregate": "orders", "$db": "shop"}), answer({"text": long, "ok": 0.0, "code": 50, "errmsg": ""})
+
+
+def numbered_exchange(exchange: tuple[bytes, bytes], number: int) -> tuple[bytes, bytes]:
+    """The same with ids of their own."""
+    asked, answered = exchange
+    id = number.to_bytes(4, "little")
+    return asked[:4] + id + asked[8:], answered[:4] + (5000 + number).to_bytes(4, "little") + id + answered[12:]
 
 
 def test_what_was_overwritten_before_it_could_be_written_is_counted(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def records(found: Iterable[Session], protocols: Any) -> list[dict[str, Any]]:
     shown = [session_record(s, protocols[s.protocol].record(s, literals=False), clock) for s in found]
     for record in shown:
         record.pop("error", None)
-    return sorted(shown, key=lambda record: (record["time_us"], record["request_id"]))
+    return sorted(shown, key=lambda record: (record["time_us"], record.get("request_id", 0)))
 
 
 def assert_replays(host: Host) -> list[dict[str, Any]]:

@@ -229,6 +229,7 @@ def assert_same(heads: tuple[Head, Head], exact: bool = True) -> None:
     shown_again.pop("error", None)
     assert shown_again == shown
     again.data, reply_again.data = request.data, reply.data
+    again.windows, reply_again.windows = request.windows, reply.windows
     # By which way it was read, and whether the cursor is found in the data or beside them, is all one.
     again.plain, reply_again.cursor_id = request.plain, reply.cursor_id
     if reply.failure is not None and reply_again.failure is not None:

@@ -1,7 +1,7 @@
 """A process beside the dashboard that records what ends from now on: `python -m probes.outputs.recording.follow …`.
 
 It reads the store by itself, as the dashboard's user, and never makes that wait. On stdout it says that it has begun,
-and at last what became of it. It ends with its stdin.
+and at last what became of it. It ends with its stdin, and then records what waits, too.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from probes.outputs.recording.sessions import SessionRecorder
 from probes.outputs.recording.writer import Recording
 from probes.protocols.chosen import known_protocols
 from probes.store.reader import Reader
-from probes.store.view import View
+from probes.store.view import Row, View
 
 BEGUN = "recording what ends from now on in"
 _EVERY_S = 0.5
-_BLOCK = 256  # rows that are read at once
+_AT_ONCE = 16_384  # rows that are read
+_Key = tuple[int, int | None, int]  # of a row
 
 
 def command(fd: int, path: str, *, literals: bool) -> list[str]:
@@ -34,28 +35,46 @@ def command(fd: int, path: str, *, literals: bool) -> list[str]:
 
 
 class Follower:
-    """Writes the sessions of `view` that end from now on; `written` so far, `gone` before they could be."""
+    """Writes the sessions of `view` that end from now on; `written` so far, `gone` before they could be.
+
+    A request that waited when the store last told so may have ended since, so the last ones that did are remembered.
+    """
 
     def __init__(self, view: View, recording: Recording, *, literals: bool) -> None:
         self.written = self.gone = 0
         self._view, self._recording = view, recording
         self._recorder = SessionRecorder(recording, known_protocols(), literals=literals)
         self._next = view.span().next
+        self._known: tuple[set[_Key], set[_Key]] = set(), set()  # what was written last
 
     def turn(self) -> None:
         """Writes what has ended since. Raises RecordingEndedError."""
         end = self._view.span().next
         while self._next < end:
-            until = min(self._next + _BLOCK, end)
+            until = min(self._next + _AT_ONCE, end)
             rows = self._view.pick(np.arange(self._next, until))
-            sessions = [self._view.session(row) for row in rows if row.has_heads]
-            for session in sessions:
-                if session is not None:
-                    self._recorder.session(session)
-                    self.written += 1
-            self.gone += until - self._next - sum(session is not None for session in sessions)
+            self.gone += until - self._next - len(rows)
             self._next = until
+            self._write(rows)
+            self._known = self._known[1], {row.key for row in rows}
         self._recording.flush()
+
+    def finish(self) -> None:
+        """Writes what has ended until now, and the requests that still wait. Raises RecordingEndedError."""
+        waiting = self._view.inflight().rows
+        self.turn()
+        self._write([row for row in waiting if not any(row.key in keys for keys in self._known)])
+        self._recording.flush()
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        """Writes these, as they began: on one connection that is the order of its requests."""
+        for row in sorted(rows, key=lambda row: row.start_ns):
+            session = self._view.session(row) if row.has_heads else None
+            if session is None:
+                self.gone += 1
+            else:
+                self._recorder.session(session)
+                self.written += 1
 
     def told(self) -> str:
         """What became of it, in a sentence."""
@@ -79,7 +98,7 @@ def main(words: Sequence[str]) -> int:
     try:
         while not select.select([0], [], [], _EVERY_S)[0]:
             follower.turn()
-        follower.turn()
+        follower.finish()
     except RecordingEndedError as ended:
         _say(str(ended))
         return ExitCode.OUTPUT

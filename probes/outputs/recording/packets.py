@@ -64,22 +64,29 @@ class Flow:
             near, far = _mapped(near), _mapped(far)
         self._ends = near, far
         self._next = [_FIRST_SEQUENCE, _FIRST_SEQUENCE]  # sequence numbers, inbound and outbound
+        self._missing = [0, 0]  # messages before the next one
         self._numbers: list[int | None] = [None, None]  # of the messages that come next
 
     def is_of(self, connection: Connection) -> bool:
         """Whether the connection has still the same addresses."""
-        return self.near is connection.near and self.far is connection.far
+        return self.near == connection.near and self.far == connection.far
 
     def message(self, head: Head) -> list[Packet]:
         """The packets of the next message of its direction. One that was lost before it is a hole in the stream."""
         expected = self._numbers[head.outbound]
         if expected is not None and head.number > expected:
-            self._advance(head.outbound, head.number - expected)
+            self.miss(head.outbound, head.number - expected)
+        self._advance(head.outbound, self._missing[head.outbound])
+        self._missing[head.outbound] = 0
         self._numbers[head.outbound] = head.number + 1
         parts = segments(head)
         return [
             self._packet(head.outbound, part, _ACK | _PUSH if part is parts[-1] else _ACK, part.ns) for part in parts
         ]
+
+    def miss(self, outbound: bool, count: int = 1) -> None:
+        """So many messages are missing before the next one of this direction: nobody knows their lengths."""
+        self._missing[outbound] += count
 
     def end(self, ns: int) -> list[Packet]:
         """Both directions end."""

@@ -1,7 +1,7 @@
-"""Records sessions from what a store keeps of them: the heads of requests and replies, as both ends' times have them.
+"""Records sessions from what a store keeps of them: what was kept of requests and replies, as both ends' times have it.
 
-What the store does not keep is not in the recording: tails (so a cursor's id behind a cut may be missing when it is
-read again), replies to nothing, and whatever was evicted.
+What the store does not keep is not in the recording: replies to nothing, messages that were not to be decoded, and
+whatever was evicted. A reply that went by unseen, or was not decoded, is a hole in the stream.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class SessionRecorder:
                 protocol = self._protocols.get(session.protocol)
                 kept = recordable(protocol, head, message, request, self._literals)
                 self._recording.message(connection, kept)
+            if session.reply is None and session.status in (Status.DROPPED, Status.UNPARSED):
+                self._recording.missed(connection, outbound=not asks)
             if session.status is Status.LOST:
                 self._recording.ended(connection, times.request_last)
 
@@ -48,8 +50,15 @@ def _heads(session: Session, times: Times, asks: bool) -> Iterator[tuple[Head, R
     """The heads of the messages that were sent, with what was parsed of them."""
     request, reply = session.request, session.reply
     if request is not None and session.request_bytes and times.request_first:
-        yield Head(asks, 0, times.request_first, times.request_last, session.request_bytes, request.data), request
+        yield _head(request, asks, times.request_first, times.request_last, session.request_bytes), request
     if reply is not None and times.reply_first:
-        windows = getattr(reply, "windows", ())
-        first, last = times.reply_first, times.reply_last
-        yield Head(not asks, 0, first, last, session.reply_bytes, reply.data, windows=windows), reply
+        yield _head(reply, not asks, times.reply_first, times.reply_last, session.reply_bytes), reply
+
+
+def _head(message: Request | Reply, outbound: bool, first_ns: int, last_ns: int, total: int) -> Head:
+    """The head that a message came with, as far as it kept it."""
+    data, windows = message.data, getattr(message, "windows", ())
+    if windows and windows[0][0] <= len(data):
+        data = data[: windows[0][0]] + windows[0][1]
+        windows = windows[1:]
+    return Head(outbound, 0, first_ns, last_ns, total, data, windows=windows)

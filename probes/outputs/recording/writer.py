@@ -51,6 +51,12 @@ class Recording:
         self._write(connection, flow.message(head))
         self.messages += 1
 
+    def missed(self, connection: Connection, *, outbound: bool) -> None:
+        """A message of this direction is missing before its next one."""
+        flow = self._flows.get(connection.id)
+        if flow is not None:
+            flow.miss(outbound)
+
     def ended(self, connection: Connection, ns: int) -> None:
         """The connection ended at `ns`; of one that had no message nothing is told."""
         flow = self._flows.pop(connection.id, None)

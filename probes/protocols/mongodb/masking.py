@@ -11,13 +11,15 @@ or it was not inflated, only its header is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
+from itertools import islice
 
 from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.checksums import crc32c, is_intact
 from probes.protocols.mongodb.commands import Role
 from probes.protocols.mongodb.compression import COMPRESSED_BYTES, sealed
+from probes.protocols.mongodb.credentials import SECRET_WORDS, STORED_CREDENTIAL
 from probes.protocols.mongodb.documents import (
     ARRAY,
     BINARY,
@@ -40,7 +42,7 @@ from probes.protocols.mongodb.documents import (
     walk,
 )
 from probes.protocols.mongodb.messages import MongoReply, MongoRequest
-from probes.protocols.mongodb.opened import Message, open_message, read_name
+from probes.protocols.mongodb.opened import Message, Windows, open_message, read_name
 from probes.protocols.mongodb.replies import OP_REPLY_DOCUMENTS_AT, answers_command, last_document
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
 from probes.protocols.mongodb.wire import (
@@ -136,7 +138,8 @@ _BULK_REPLY: Rules = {
 }
 _SEQUENCES: Mapping[bytes, Rules] = {b"nsInfo": {b"ns": ANY}}
 _NUMBERS = NUMERIC | {TIMESTAMP}
-_WITHOUT_CREDENTIALS = frozenset({Role.PLAIN, Role.FIND, Role.AGGREGATE, Role.GET_MORE, Role.ERRORS_ELSEWHERE})
+_FLAT = frozenset({Role.PLAIN, Role.FIND, Role.GET_MORE})  # no other command can stand in these
+_WITHOUT_CREDENTIALS = _FLAT | {Role.AGGREGATE, Role.ERRORS_ELSEWHERE}
 _ZEROS = {kind: bytes(size) for kind, size in FIXED_BYTES.items()}
 _SECTION_BYTES = 5  # a section's kind and its size, or its document's
 _MAX_DEPTH = 100
@@ -165,10 +168,36 @@ def recordable(head: Head, message: Request | Reply | None, request: Request | N
 
 def _with_literals(head: Head, message: MongoRequest | MongoReply, asked: MongoRequest | None) -> Head:
     """What the parser let through, and where it found no credentials what else was captured."""
+    others = [other for other in (head.tail, *(window for _, window in head.windows)) if other]
+    if len(message.data) < len(head.data) or not _without_credentials(message, asked, others):
+        return head._replace(data=message.data, tail=b"", windows=())
+    as_sent = len(message.data) in (len(head.data), head.total)
+    return head._replace(data=message.data) if as_sent else head
+
+
+def beside_data(message: Message, parsed: MongoRequest | MongoReply, asked: MongoRequest | None) -> Windows:
+    """What may be kept of a message beside the data that its parser let through, as `MongoRequest.windows` are: as it
+    was sent where no credentials are about, else masked. `asked` is the request that it is, or answers.
+    """
+    data, kept = message.data, len(parsed.data)
+    if message.compressor or (not message.windows and kept >= len(data)):
+        return ()
+    if kept >= len(data) and _without_credentials(parsed, asked, [window for _, window in message.windows]):
+        as_sent = kept == len(data)
+        return message.windows if as_sent else ((HEADER_BYTES, data[HEADER_BYTES:]), *message.windows)
+    (_, data), *windows = _Masked(message).pieces(parsed, asked)
+    return tuple((start, window) for start, window in [(kept, data[kept:]), *windows] if any(window))
+
+
+def _without_credentials(
+    message: MongoRequest | MongoReply, asked: MongoRequest | None, others: Collection[bytes]
+) -> bool:
+    """Whether no credentials can be in what was captured of a message beside its head."""
     role = Role.UNSEEN if asked is None else asked.command.role
-    if role in _WITHOUT_CREDENTIALS and len(message.data) >= len(head.data):
-        return head._replace(data=message.data)
-    return head._replace(data=message.data, tail=b"", windows=())
+    if isinstance(message, MongoRequest):
+        # What was between the head and the others is not known: it may have called for another role.
+        return not others or (role in _FLAT and not any(word in other for other in others for word in SECRET_WORDS))
+    return role in _WITHOUT_CREDENTIALS and not any(STORED_CREDENTIAL in other for other in others)
 
 
 def _of_command(request: MongoRequest) -> Rules:
@@ -222,19 +251,12 @@ class _Masked:
         self._message = message
         self._pieces = [(0, message.data), *message.windows]
         self._clean = [bytearray(len(piece)) for _, piece in self._pieces]
-        self._untouched = [bytes(clean) for clean in self._clean]
         self._clean_of = {id(piece): clean for (_, piece), clean in zip(self._pieces, self._clean, strict=True)}
 
     def of(self, message: MongoRequest | MongoReply, asked: MongoRequest | None, head: Head) -> Head:
         """The head, masked."""
         opened = self._message
-        self._copy(opened.data, 0, HEADER_BYTES)
-        try:
-            self._body(message, asked)
-        except ProtocolError:
-            pass  # what was copied until then is all that is understood
-        self._checksum()
-        data = bytes(self._clean[0])
+        (_, data), *others = self.pieces(message, asked)
         if opened.sealed:
             return head._replace(data=data[:HEADER_BYTES], tail=b"", windows=())
         if opened.compressor:
@@ -244,11 +266,20 @@ class _Masked:
             return head._replace(data=captured, tail=b"", windows=())
         if len(head.data) < len(data) == head.total:  # its tail completed it
             return head._replace(data=data[: len(head.data)], tail=data[len(head.data) :], windows=())
-        others = zip(self._pieces[1:], self._clean[1:], self._untouched[1:], strict=True)
-        windows = [(start, bytes(clean)) for (start, _), clean, zeros in others if clean != zeros]
+        windows = [(start, window) for start, window in others if any(window)]
         has_tail = windows and windows[-1][0] + len(windows[-1][1]) == head.total
         tail = windows.pop()[1] if has_tail else b""
         return head._replace(data=data, tail=tail, windows=tuple(windows))
+
+    def pieces(self, message: MongoRequest | MongoReply, asked: MongoRequest | None) -> list[tuple[int, bytes]]:
+        """The data and the windows, each with its offset, masked."""
+        self._copy(self._message.data, 0, HEADER_BYTES)
+        try:
+            self._body(message, asked)
+        except ProtocolError:
+            pass  # what was copied until then is all that is understood
+        self._checksum()
+        return [(start, bytes(clean)) for (start, _), clean in zip(self._pieces, self._clean, strict=True)]
 
     def _body(self, message: MongoRequest | MongoReply, asked: MongoRequest | None) -> None:
         if isinstance(message, MongoRequest):
@@ -272,7 +303,9 @@ class _Masked:
             else:
                 rules = _NOTHING
             if message.opcode != OP_GET_MORE:
-                self._documents(documents_from(data, at, message.length), rules)
+                documents = documents_from(data, at, message.length)
+                self._documents(islice(documents, 1), rules)
+                self._documents(documents, _NOTHING)
         elif message.opcode == OP_KILL_CURSORS:
             self._copy(data, HEADER_BYTES, len(data))
         elif message.opcode == OP_COMMAND:

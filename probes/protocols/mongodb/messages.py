@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes.protocols.mongodb.commands import UNKNOWN_COMMAND, Command
+from probes.protocols.mongodb.opened import Windows
 from probes.protocols.mongodb.shapes import shape_of
 from probes.protocols.mongodb.wire import OP_MSG, OPCODE_NAMES
 from probes.records import Reply, Request
@@ -28,7 +29,11 @@ class Memory:
 
 @dataclass(slots=True)
 class MongoRequest(Request):
-    """A request. `opcode` is the inner one of a compressed message, `compressor` how it was compressed."""
+    """A request. `opcode` is the inner one of a compressed message, `compressor` how it was compressed.
+
+    `windows`: what was kept of the message beside `data`, as (offset, bytes), its tail among it; where one begins
+    within `data`, that is not as it was sent from there on.
+    """
 
     opcode: int = OP_MSG
     flags: int = 0
@@ -38,6 +43,7 @@ class MongoRequest(Request):
     plain: bool = False  # nothing in its reply asks for more care than `ok` and errors
     waits: bool = False  # its reply may open a cursor whose getMore waits for data
     cursor_id: int | None = None  # the one it asks for
+    windows: Windows = ()
 
     @property
     def application(self) -> str:
@@ -54,10 +60,14 @@ class MongoRequest(Request):
 
 @dataclass(slots=True)
 class MongoReply(Reply):
-    """A reply. `cursor_id` and `returned` (documents) are there where they were found beyond the bytes of `data`."""
+    """A reply. `cursor_id` and `returned` (documents) are there where they were found beyond the bytes of `data`.
+
+    `windows` as a request's.
+    """
 
     opcode: int = OP_MSG
     flags: int = 0
     compressor: str = ""
     cursor_id: int | None = None
     returned: int | None = None
+    windows: Windows = ()

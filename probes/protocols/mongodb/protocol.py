@@ -18,9 +18,9 @@ from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
 from probes.protocols.mongodb.identify import identify
-from probes.protocols.mongodb.masking import recordable
+from probes.protocols.mongodb.masking import beside_data, recordable
 from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
-from probes.protocols.mongodb.opened import open_message
+from probes.protocols.mongodb.opened import Windows, open_message
 from probes.protocols.mongodb.replies import cursor_id_behind_batch, documents_of_batch, read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
@@ -101,7 +101,9 @@ class MongoDB(WireProtocol):
         message = open_message(head)
         request = self._short_request(message.data, memory) if message.compressor else None
         if request is None:
-            return read_request(message, memory, self._waiting)
+            request = read_request(message, memory, self._waiting)
+            request.windows = beside_data(message, request, request)
+            return request
         request.data, request.compressor = message.captured, message.compressor
         return request
 
@@ -186,7 +188,9 @@ class MongoDB(WireProtocol):
         message = open_message(head)
         reply = _short_reply(message.data, b"") if plain and message.compressor else None
         if reply is None:
-            return read_reply(message, known, self._waiting)
+            reply = read_reply(message, known, self._waiting)
+            reply.windows = beside_data(message, reply, known)
+            return reply
         reply.data, reply.compressor = message.captured, message.compressor
         return reply
 
@@ -214,6 +218,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
     except error:
         return None
     visible, cursor_id, returned = data, None, None
+    windows: Windows = ()
     if len(data) != length:
         if at <= len(data):
             return None
@@ -224,6 +229,7 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
             return None
         cursor_id = cursor_id_behind_batch(data, visible, base)
         returned = documents_of_batch(data, visible, base)
+        windows = ((base, tail),) if tail else ()
         length -= base
     if length - at > _SHORT_BYTES:
         return None
@@ -231,10 +237,12 @@ def _short_reply(data: bytes, tail: bytes) -> MongoReply | None:
         return None
     if _WRITE in visible and (_WRITE_ERRORS in visible or _WRITE_CONCERN_ERROR in visible):
         return None
-    if STORED_CREDENTIAL in data:
-        return None
     cut = visible is not data
-    return MongoReply(id, data, None, bool(flags & MORE_TO_COME), cut, (), OP_MSG, flags, "", cursor_id, returned)
+    if STORED_CREDENTIAL in data or (cut and STORED_CREDENTIAL in visible):
+        return None
+    return MongoReply(
+        id, data, None, bool(flags & MORE_TO_COME), cut, (), OP_MSG, flags, "", cursor_id, returned, windows
+    )
 
 
 def _string(value: bytes | None) -> str | None:
