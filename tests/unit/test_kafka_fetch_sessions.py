@@ -174,11 +174,21 @@ def test_share_sessions() -> None:
 
 def test_a_session_is_bounded() -> None:
     held = FetchSession(1, 0, whole=True)
-    names = [str(number) for number in range(MAX_TOPICS + 5)]
-    held.ask(names, [(number, 0) for number in range(len(names))])
+    for number in range(MAX_TOPICS + 5):
+        held.ask(str(number), {0: 41})
     assert (len(held.topics(Topics())[0]), held.partitions, held.whole) == (MAX_TOPICS, MAX_TOPICS, False)
-    held.ask(["0"], [(0, number) for number in range(2 * MAX_PARTITIONS)])
+    held.ask("0", range(2 * MAX_PARTITIONS))
     assert held.partitions == MAX_PARTITIONS
+
+
+def test_partitions_that_are_known_need_no_room() -> None:
+    held = FetchSession(1, 0, whole=True)
+    for _ in range(2):
+        held.ask("a", range(MAX_PARTITIONS))
+        assert (held.partitions, held.whole) == (MAX_PARTITIONS, True)
+    held.forget("a", [0])
+    held.ask("b", range(2))
+    assert (held.partitions, held.whole) == (MAX_PARTITIONS, False)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), st.sampled_from([(), (A,), (B,), (A, B)]), st.booleans()), max_size=20))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from probes.protocols.kafka import Kafka, table
 from probes.protocols.kafka.facts import GroupFacts, KafkaFacts, LagFacts, load
-from probes.protocols.kafka.groups import MAX_GROUPS, MAX_MEMBERS
+from probes.protocols.kafka.groups import MAX_GROUPS, MAX_MEMBERS, MAX_TEXT
 from probes.protocols.kafka.lag import MAX_PARTITIONS, Lags
 from probes.protocols.kafka.messages import KafkaReply, Memory
 from probes.records import Address, Connection, Session, Side, Status, Times
@@ -45,15 +45,17 @@ class World:
     ) -> None:
         """An exchange of the client with that client id, on a connection of its own."""
         key = table.api_key(name)
+        sent = request_bytes(key, version, asked, client_id=client)
+        self.exchange(client, sent, reply_bytes(key, version, answer) if answer is not None else None, size)
+
+    def exchange(self, client: str, sent: bytes, got: bytes | None, size: int | None = None) -> None:
         if client not in self._connections:
             number = len(self._connections)
             connection = Connection(number, None, Address("10.0.0.9", 9092), Address("10.0.0.5", 40_000 + number))
             self._connections[client] = connection, self.kafka.memory(connection)
         connection, memory = self._connections[client]
-        request = self.kafka.request(head(request_bytes(key, version, asked, client_id=client), size), memory)
-        reply = None
-        if answer is not None:
-            reply = self.kafka.reply(head(reply_bytes(key, version, answer), size), request, memory)
+        request = self.kafka.request(head(sent, size), memory)
+        reply = self.kafka.reply(head(got, size), request, memory) if got is not None else None
         times = Times(self.now_ns, self.now_ns, self.now_ns, self.now_ns)
         status = Status.OK if reply is not None else Status.ONEWAY
         self.kafka.observe(Session("kafka", status, Side.SERVER, connection, request, reply, times, 100, 100))
@@ -321,6 +323,34 @@ def test_the_lag_of_a_client_with_a_session(world: World) -> None:
     assert lags(world.facts()) == {("", "a", 0): (100, 0), ("", "a", 1): (5, 20)}
 
 
+def test_a_partition_with_an_error_says_not_where_it_ends(world: World) -> None:
+    fetch(world, "a", 0, {0: 90, 1: 5}, {0: 100, 1: 5})
+    found = [{"partition_index": 0, "error_code": 6, "high_watermark": 0}, {"partition_index": 1, "high_watermark": 7}]
+    answer = {"session_id": 9, "responses": [{"topic": "orders", "partitions": found}]}
+    world.say("a", "Fetch", 12, {"session_id": 9, "session_epoch": 1}, answer)
+    assert lags(world.facts()) == {("", "a", 0): (90, 10), ("", "a", 1): (5, 2)}
+
+
+def test_a_session_with_many_partitions_costs_few_steps_for_each(world: World) -> None:
+    """One walk over a reply's partitions, and none over a request's."""
+
+    def lines(count: int) -> int:
+        client = str(count)
+        offsets, ends = dict.fromkeys(range(count), 90), dict.fromkeys(range(count), 100)
+        fetch(world, client, 0, offsets, ends)
+        key = table.api_key("Fetch")
+        parts = [{"partition": number, "fetch_offset": 95} for number in offsets]
+        found = [{"partition_index": number, "high_watermark": 105} for number in ends]
+        asked = {"session_id": 9, "session_epoch": 1, "topics": [{"topic": "orders", "partitions": parts}]}
+        answer = {"session_id": 9, "responses": [{"topic": "orders", "partitions": found}]}
+        sent, got = request_bytes(key, 12, asked, client_id=client), reply_bytes(key, 12, answer)
+        return lines_run(lambda: world.exchange(client, sent, got))
+
+    few, many = lines(100), lines(200)
+    assert many - few < 100 * 15
+    assert {(each.offset, each.lag) for each in world.facts().lags} == {(95, 10)}
+
+
 def test_a_partition_that_a_client_gave_up_is_soon_forgotten(world: World) -> None:
     fetch(world, "a", 0, {0: 90, 1: 5}, {0: 100, 1: 5})
     fetch(world, "a", 1, {}, {}, forgotten_topics_data=[{"topic": "orders", "partitions": [1]}])
@@ -493,12 +523,40 @@ def test_tables_are_bounded_and_say_so(world: World) -> None:
         world.say("a", "Heartbeat", 3, {"group_id": f"g{number}", "member_id": "m"}, {})
     assert world.facts().over == 3
     table = Lags()
-    table.read(("a", "h"), {("t", number): 0 for number in range(MAX_PARTITIONS + 1)}, 0, whole=True)
+    table.read(("a", "h"), {"t": dict.fromkeys(range(MAX_PARTITIONS + 1), 0)}, 0, whole=True)
     assert table.over == 1
-    table.committed("g", {("t", number): 0 for number in range(MAX_PARTITIONS)})
-    table.committed("g", {("u", 0): 0})
+    table.committed("g", {"t": dict.fromkeys(range(MAX_PARTITIONS), 0)})
+    table.committed("g", {"u": {0: 0}})
     assert table.over == 2
+    table.committed("g", {"t": {7: 1, -1: 5}})  # what is known goes on
+    assert table.over == 3
     assert len(table.partitions_of("g")) == MAX_PARTITIONS
+    assert [each.offset for each in table.partitions_of("g") if each.offset] == [1]
+    for number in range(MAX_PARTITIONS + 2):
+        table.end({str(number): {0: 5}})
+    assert table.over == 5
+
+
+def test_names_of_topics_are_bounded(world: World) -> None:
+    """They are no longer than the head that they came in, which is long."""
+    long = "t" * 5_000
+    parts = [{"partition": 0, "fetch_offset": 41}]
+    ends = [{"partition_index": 0, "high_watermark": 51}]
+    for epoch in (-1, 0):
+        asked = {"session_epoch": epoch, "topics": [{"topic": long, "partitions": parts}]}
+        world.say(
+            f"a{epoch}", "Fetch", 12, asked, {"session_id": 9, "responses": [{"topic": long, "partitions": ends}]}
+        )
+    stable(world, "a")
+    offsets = {"partition_index": 0, "committed_offset": 40}
+    topics = {"topics": [{"name": long, "partitions": [offsets]}]}
+    world.say("a", "OffsetCommit", 7, {"group_id": "billing"} | topics, {})
+    world.say("b", "OffsetFetch", 5, {"group_id": "billing"}, topics)
+    asked = {"topics": [{"name": long, "partitions": [{"partition_index": 0, "timestamp": -1}]}]}
+    told = {"topics": [{"name": long, "partitions": [{"partition_index": 0, "offset": 51}]}]}
+    world.say("a", "ListOffsets", 6, asked, told)
+    assert {(each.topic, each.lag) for each in world.facts().lags} == {("t" * MAX_TEXT, 10), ("t" * MAX_TEXT, 11)}
+    assert len(world.facts().lags) == 3
 
 
 def test_members_are_bounded(world: World) -> None:

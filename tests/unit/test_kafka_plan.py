@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from probes.protocols.kafka import table
 from probes.protocols.kafka.plan import plan, positions
-from probes.protocols.kafka.plan_source import POSITIONS, Positions, ReplyFacts, RequestFacts
+from probes.protocols.kafka.plan_source import ReplyFacts, RequestFacts
 from probes.protocols.kafka.table import Direction, Field, Layout
 from probes.protocols.kafka.walk import uuid_bytes, uuid_text
 from tests.effort import lines_run
@@ -21,9 +22,9 @@ APIS = sorted(table.apis())
 BODY = 8  # any offset will do
 
 
-def facts(api_key: int, version: int, direction: Direction, body: bytes) -> Any:
-    """What the plan makes of a body, the tags of a flexible header before it."""
-    compiled = plan(api_key, version, direction)
+def facts(api_key: int, version: int, direction: Direction, body: bytes, *, parts: bool = False) -> Any:
+    """What the plan makes of a body, the tags of a flexible header before it; or what gives `parts` too."""
+    compiled = (positions if parts else plan)(api_key, version, direction)
     api = table.api(api_key)
     assert compiled is not None
     assert api is not None
@@ -126,23 +127,70 @@ def test_positions_are_what_the_full_walk_reads(api_key: int) -> None:
     for each in golden():
         if each.api_key != api_key:
             continue
-        compiled = positions(*each[:3])
-        api = table.api(api_key)
-        assert compiled is not None
-        assert api is not None
-        tags = b"\0" if api.header_tags(each.version, each.direction) else b""
-        found = Positions(*compiled(bytes(BODY) + tags + each.body, BODY, ()))
+        found = facts(*each[:3], each.body, parts=True)
         assert not found.cut
         topics = [topic for topic in dicts(each.fields) if partitions_of(topic)]
-        expected = []
-        for number, topic in enumerate(topics):
-            for part in partitions_of(topic):
-                asked = ([part[name] for name in names if name in part] for names in POSITIONS[each.direction])
-                expected.append((number, *((values or [-1])[0] for values in asked)))
-        assert expected, each[:3]
-        assert found.parts == expected, each[:3]
+        assert topics, each[:3]
+        assert found.parts == [dict(offsets_of(topic, each.direction)) for topic in topics], each[:3]
         keys = [topic.get("topic_id") or topic.get("topic") or topic.get("name") for topic in topics]
         assert keys == ([uuid_text(id) for id in found.ids] or found.names)
+
+
+INDEXES = ("partition", "partition_index", "index")
+OFFSETS: dict[Direction, tuple[str, ...]] = {
+    "request": ("fetch_offset", "committed_offset"),
+    "response": ("high_watermark",),
+}
+
+
+def offsets_of(topic: Fields, direction: Direction) -> Iterator[tuple[int, int]]:
+    """Of a topic's partitions the number and the offset, but of those with an error or an end that is not known."""
+    for part in partitions_of(topic):
+        (index,) = (part[name] for name in INDEXES if name in part)
+        offset = next((part[name] for name in OFFSETS[direction] if name in part), None)
+        if not part.get("error_code") and (direction == "request" or offset is None or offset >= 0):
+            yield index, -1 if offset is None else offset
+
+
+@pytest.mark.parametrize("api_key", [0, 1, 8, 78])
+def test_what_gives_positions_gives_the_other_facts_too(api_key: int) -> None:
+    for each in golden():
+        if each.api_key != api_key:
+            continue
+        for size in range(0, len(each.body) + 1, 1 + len(each.body) // 100):
+            plain = facts(*each[:3], each.body[:size])
+            found = facts(*each[:3], each.body[:size], parts=True)._replace(parts=())
+            if isinstance(plain, ReplyFacts):  # it names the topics of some replies that else go without
+                found = found._replace(names=plain.names, ids=plain.ids)
+                # Of a partition that is cut behind its error's code the one sees that, the other nothing.
+                assert found.code == plain.code or (plain.cut and not found.code)
+                found = found._replace(code=plain.code)
+            assert found == plain, (each[:3], size)
+
+
+def test_partitions_of_one_size_are_read_at_once_and_others_alike() -> None:
+    plain = [{"partition": number, "fetch_offset": number * 7} for number in range(300)]
+    directory = {"replica_directory_id": bytes(15) + b"\1"}  # a tag: such elements are longer
+    for version, some in ((4, {}), (12, {}), (17, {}), (17, directory)):
+        mixed = [part | some if number % 3 else part for number, part in enumerate(plain)]
+        key: Fields = {"topic_id": bytes(16)} if version >= 13 else {"topic": "t"}
+        topics = [key | {"partitions": parts} for parts in (plain, mixed, [], plain[:1])]
+        body = encoded(1, version, "request", {"topics": topics})
+        found = facts(1, version, "request", body, parts=True)
+        whole = {part["partition"]: part["fetch_offset"] for part in plain}
+        assert found.parts == [whole, whole, {}, {0: 0}]
+        assert (found.partitions, found.cut) == (601, False)
+        for size in (len(body) // 4, len(body) * 2 // 3):
+            cut = facts(1, version, "request", body[:size], parts=True)
+            assert cut.cut
+            assert all(few.items() <= all_.items() for few, all_ in zip(cut.parts, found.parts, strict=False))
+            assert sum(map(len, cut.parts)) > 100
+
+
+def test_hundreds_of_partitions_cost_few_steps() -> None:
+    topics = [{"topic": "t", "partitions": [{"partition": number} for number in range(300)]}]
+    body = encoded(1, 12, "request", {"topics": topics})
+    assert lines_run(lambda: facts(1, 12, "request", body, parts=True)) < 150
 
 
 def partitions_of(node: Fields) -> list[Fields]:

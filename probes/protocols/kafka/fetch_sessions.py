@@ -7,7 +7,7 @@ raises; a session is bounded, and says where it does not know all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from probes.protocols.kafka.topics import Topics
@@ -43,25 +43,23 @@ class FetchSession:
             self.whole = False
         self.epoch = epoch
 
-    def ask(self, topics: Sequence[Topic | None], parts: Iterable[tuple[int, ...]] = ()) -> None:
-        """Topics that a request adds or names again, or a reply shows to belong to it, with (topic, partition, …)."""
-        for topic in topics:
-            if topic and topic not in self._parts:
-                if len(self._parts) >= MAX_TOPICS:
-                    self.whole = False
-                    break
-                self._parts[topic] = set()
-                self._resolved = _STALE
-        known, last = None, -1
-        for number, partition, *_ in parts:
-            if number != last:
-                known, last = self._parts.get(topics[number] or b""), number
-            if known is not None and partition not in known:
-                if self.partitions >= MAX_PARTITIONS:
-                    self.whole = False
-                    return
-                known.add(partition)
-                self.partitions += 1
+    def ask(self, topic: Topic, partitions: Collection[int] = ()) -> None:
+        """A topic that a request adds or names again, or a reply shows to belong to it, with some of its partitions."""
+        known = self._parts.get(topic)
+        if known is None:
+            if len(self._parts) >= MAX_TOPICS:
+                self.whole = False
+                return
+            known = self._parts[topic] = set()
+            self._resolved = _STALE
+        before = len(known)
+        room = MAX_PARTITIONS - self.partitions
+        if len(partitions) > room:
+            partitions = [each for each in partitions if each not in known]
+            self.whole = self.whole and len(partitions) <= room
+            partitions = partitions[:room]
+        known.update(partitions)
+        self.partitions += len(known) - before
 
     def forget(self, topic: Topic, partitions: Iterable[int]) -> None:
         """Partitions that a request takes away; with its last one a topic goes."""

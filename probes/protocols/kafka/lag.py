@@ -7,7 +7,7 @@ a partition of which no end was seen has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +19,8 @@ _TREND_NS, _TREND_FROM_NS = 30_000_000_000, 5_000_000_000  # over how long at le
 
 Partition: TypeAlias = tuple[str, int]
 """Topic and number."""
+Offsets: TypeAlias = dict[str, dict[int, int]]
+"""By topic and number. In steps by topic, because a client's requests name hundreds of partitions of few topics."""
 Client: TypeAlias = tuple[str, str]
 """Client id and host."""
 
@@ -28,7 +30,7 @@ class _Reader:
     """Where a client reads. `absent`: since when it does not ask for a partition."""
 
     last_ns: int
-    offsets: dict[Partition, int] = field(default_factory=dict)
+    offsets: Offsets = field(default_factory=dict)
     absent: dict[Partition, int] = field(default_factory=dict)
 
 
@@ -74,40 +76,46 @@ class Lags:
     """The positions of all clients and groups."""
 
     def __init__(self) -> None:
-        self._ends: dict[Partition, int] = {}
+        self._ends: Offsets = {}
+        self._ended = _Bound()
         self._readers: dict[Client, _Reader] = {}
-        self._committed: dict[str, dict[Partition, int]] = {}
+        self._committed: dict[str, Offsets] = {}
+        self._held = _Bound()  # by all readers and groups
         self._courses: dict[_Subject, _Course] = {}
-        self._positions = 0  # in all readers and groups, at most MAX_PARTITIONS
-        self.over = 0
+        self._over = 0
 
-    def end(self, offsets: dict[Partition, int]) -> None:
+    @property
+    def over(self) -> int:
+        return self._over + self._ended.over + self._held.over
+
+    def end(self, offsets: Offsets) -> None:
         """The next records of these partitions will have these offsets, or later ones."""
-        new = len(offsets.keys() - self._ends.keys())
-        if not new or self._room(len(self._ends) + new - 1):
-            self._ends.update(offsets)
+        self._ended.keep(self._ends, offsets)
 
-    def read(self, client: Client, offsets: dict[Partition, int], ns: int, *, whole: bool) -> None:
+    def read(self, client: Client, offsets: Offsets, ns: int, *, whole: bool) -> None:
         """A client asks for records from these offsets on; `whole`: and for no other partition."""
         reader = self._readers.get(client)
         if reader is None:
             if len(self._readers) >= MAX_READERS:
-                self.over += 1
+                self._over += 1
                 return
             reader = self._readers[client] = _Reader(ns)
         reader.last_ns = ns
-        self._keep(reader.offsets, offsets)
-        for partition in offsets.keys() & reader.absent.keys():
-            del reader.absent[partition]
+        self._held.keep(reader.offsets, offsets)
+        for topic, partition in [each for each in reader.absent if each[1] in offsets.get(each[0], ())]:
+            del reader.absent[topic, partition]
         if whole:
-            self.left(client, reader.offsets.keys() - offsets.keys(), ns)
+            for topic, known in reader.offsets.items():
+                gone = known.keys() - offsets.get(topic, {}).keys()
+                self.left(client, ((topic, partition) for partition in gone), ns)
 
-    def left(self, client: Client, partitions: set[Partition], ns: int) -> None:
+    def left(self, client: Client, partitions: Iterable[Partition], ns: int) -> None:
         """A client no longer asks for these."""
         reader = self._readers.get(client)
         if reader is not None:
-            for partition in partitions & reader.offsets.keys():
-                reader.absent.setdefault(partition, ns)
+            for topic, partition in partitions:
+                if partition in reader.offsets.get(topic, ()):
+                    reader.absent.setdefault((topic, partition), ns)
 
     def heard(self, client: Client, ns: int) -> None:
         """A client asks for what it asked for before."""
@@ -115,25 +123,31 @@ class Lags:
         if reader is not None:
             reader.last_ns = ns
 
-    def committed(self, group: str, offsets: dict[Partition, int]) -> None:
+    def committed(self, group: str, offsets: Offsets) -> None:
         """A group has read until before these offsets; one below 0 says that nothing is committed."""
         known = self._committed.get(group)
         if known is None:
             if len(self._committed) >= MAX_COMMITTERS:
-                self.over += 1
+                self._over += 1
                 return
             known = self._committed[group] = {}
-        self._keep(known, {partition: offset for partition, offset in offsets.items() if offset >= 0})
+        said = {
+            topic: {partition: offset for partition, offset in its.items() if offset >= 0}
+            for topic, its in offsets.items()
+        }
+        self._held.keep(known, said)
 
     def turn(self, now_ns: int) -> None:
         """Once a second: forget who is gone, and remember the lags for their trend."""
         for client, reader in list(self._readers.items()):
-            for partition in [each for each, ns in reader.absent.items() if now_ns - ns > _ABSENT_NS]:
-                del reader.absent[partition], reader.offsets[partition]
+            for topic, partition in [each for each, ns in reader.absent.items() if now_ns - ns > _ABSENT_NS]:
+                del reader.absent[topic, partition], reader.offsets[topic][partition]
+                if not reader.offsets[topic]:
+                    del reader.offsets[topic]
             if now_ns - reader.last_ns > _GONE_NS:
                 del self._readers[client]
         held = (*(reader.offsets for reader in self._readers.values()), *self._committed.values())
-        self._positions = sum(map(len, held))
+        self._held.used = sum(len(its) for offsets in held for its in offsets.values())
         courses, self._courses = self._courses, {}
         for name, lags in self._all():
             for subject, lag in lags:
@@ -178,17 +192,31 @@ class Lags:
         course = self._courses.get((name, partition))
         return None if course is None else course.trend
 
-    def _behind(self, offsets: dict[Partition, int]) -> list[Behind]:
-        return [Behind(partition, offset, self._ends.get(partition)) for partition, offset in offsets.items()]
+    def _behind(self, offsets: Offsets) -> list[Behind]:
+        return [
+            Behind((topic, partition), offset, ends.get(partition))
+            for topic, its in offsets.items()
+            for ends in (self._ends.get(topic, {}),)
+            for partition, offset in its.items()
+        ]
 
-    def _keep(self, table: dict[Partition, int], offsets: dict[Partition, int]) -> None:
-        new = len(offsets.keys() - table.keys())
-        if new and not self._room(self._positions + new - 1):
-            offsets = {partition: offset for partition, offset in offsets.items() if partition in table}
-            new = 0
-        self._positions += new
-        table.update(offsets)
 
-    def _room(self, used: int) -> bool:
-        self.over += used >= MAX_PARTITIONS
-        return used < MAX_PARTITIONS
+class _Bound:
+    """At most MAX_PARTITIONS in some tables together; `over` counts the times when there was no room."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.over = 0
+
+    def keep(self, table: Offsets, offsets: Offsets) -> None:
+        """Put offsets into one of the tables; of a topic whose new partitions find no room those that it has."""
+        for topic, its in offsets.items():
+            known = table.get(topic, {})
+            if self.used + len(its) > MAX_PARTITIONS and self.used + len(its.keys() - known.keys()) > MAX_PARTITIONS:
+                self.over += 1
+                its = {partition: offset for partition, offset in its.items() if partition in known}
+            if its:
+                before = len(known)
+                known.update(its)
+                self.used += len(known) - before
+                table[topic] = known

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from probes.protocols.kafka.fetch_sessions import FetchSession
+from probes.protocols.kafka.fetch_sessions import FetchSession, Topic
 from probes.protocols.kafka.walk import Windows
 from probes.records import Reply, Request
 
@@ -21,6 +21,9 @@ class Client(NamedTuple):
 
 UNKNOWN_CLIENT = Client()
 
+Offsets: TypeAlias = tuple[tuple[Topic | None, dict[int, int]], ...]
+"""Of topics their partitions' offsets, by number."""
+
 
 @dataclass(slots=True)
 class KafkaRequest(Request):
@@ -35,6 +38,8 @@ class KafkaRequest(Request):
     incremental: bool = False  # goes on with one: names only what is new or has moved
     topic_ids: tuple[str, ...] = ()  # of a fetch session, in step with the targets
     client: Client = UNKNOWN_CLIENT
+    asked: Offsets = ()  # from where on, in a fetch session, and
+    forgotten: tuple[tuple[Topic, list[int]], ...] = ()  # for which partitions no longer
     token: bool = False  # a bare SASL token: nothing of it is kept
 
     @property
@@ -48,6 +53,7 @@ class KafkaReply(Reply):
 
     throttle_ms: int | None = None
     windows: Windows = ()
+    ends: Offsets = ()  # where partitions end, in a fetch session
 
 
 @dataclass(slots=True)

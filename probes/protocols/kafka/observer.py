@@ -8,22 +8,24 @@ at all. Nothing here raises, whatever messages hold.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from probes.protocols.kafka.batches import batches
 from probes.protocols.kafka.facts import ClientFacts, GroupFacts, KafkaFacts, LagFacts, ProducerFacts, RoundFacts
+from probes.protocols.kafka.fetch_sessions import Topic
 from probes.protocols.kafka.groups import MAX_TEXT, Group, Groups
 from probes.protocols.kafka.headers import REPLY_BODY
-from probes.protocols.kafka.lag import Behind, Client, Lags, Partition
+from probes.protocols.kafka.lag import Behind, Client, Lags, Offsets, Partition
 from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
 from probes.protocols.kafka.plan import positions
+from probes.protocols.kafka.plan_source import ReplyFacts, RequestFacts
 from probes.protocols.kafka.record import body_of, parts_of, read_reply, read_request
-from probes.protocols.kafka.table import Direction, api_key
+from probes.protocols.kafka.table import api_key
 from probes.protocols.kafka.topics import Topics
-from probes.protocols.kafka.walk import Blob, Ending, Windows, uuid_bytes
+from probes.protocols.kafka.walk import Blob, Ending, uuid_bytes
 from probes.records import Session
 
 MAX_CLIENTS = 1_024
@@ -175,10 +177,13 @@ class Observer:
             partition = self._name(part.topic, part.topic_id), part.partition
             offset = part.fields.get("base_offset", -1)
             if offset >= 0 and not part.fields.get("error_code") and partition in counts:
-                self._lags.end({partition: offset + counts[partition]})
+                self._lags.end({partition[0]: {partition[1]: offset + counts[partition]}})
 
     def _name(self, topic: str | None, id: str | None) -> str:
-        return topic or (self._topics.name(uuid_bytes(id)) if id else "")
+        return self._topic(topic or (uuid_bytes(id) if id else ""))
+
+    def _topic(self, topic: Topic | None) -> str:
+        return self._topics.name(topic) if isinstance(topic, bytes) else (topic or "")[:MAX_TEXT]
 
     # Fetches.
 
@@ -192,41 +197,40 @@ class Observer:
         client, ns = _client(session, request), session.times.request_last
         if _is_broker(client[0]):  # a follower
             return
-        topics, asked, forgotten = self._positions(request, "request", request.data, body_of(request))
+        asked = self._named(request.asked) if request.in_session else self._asked(request)
         if asked:
-            offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
-            self._lags.read(client, offsets, ns, whole=not (request.incremental or request.truncated))
+            self._lags.read(client, asked, ns, whole=not (request.incremental or request.truncated))
         else:
             self._lags.heard(client, ns)
-        if forgotten > 0:
-            self._forgotten(request, client, ns)
-        if not isinstance(reply, KafkaReply):
-            return
-        topics, told, _ = self._positions(request, "response", reply.data, REPLY_BODY, reply.windows)
-        ends = {(topics[topic], partition): end for topic, partition, code, end, _ in told if not code and end >= 0}
-        if ends:
-            self._lags.end(ends)
+        for topic, partitions in request.forgotten:
+            name = self._topic(topic)
+            self._lags.left(client, ((name, partition) for partition in partitions), ns)
+        if isinstance(reply, KafkaReply):
+            self._lags.end(self._named(reply.ends) if request.in_session else self._told(request, reply))
 
-    def _forgotten(self, request: KafkaRequest, client: Client, ns: int) -> None:
-        """Partitions that leave the fetch session."""
-        read = read_request(request)
-        topics = read.message.get("forgotten_topics_data") if read is not None else None
-        gone = {
-            (self._name(topic.get("topic"), topic.get("topic_id")), partition)
-            for topic in topics or ()
-            for partition in topic.get("partitions") or ()
-        }
-        self._lags.left(client, gone, ns)
-
-    def _positions(
-        self, request: KafkaRequest, direction: Direction, data: bytes, body: int | None, windows: Windows = ()
-    ) -> tuple[list[str], Sequence[tuple[int, ...]], int]:
-        """The topics of a message, what it asks or says of their partitions (`POSITIONS`), how many it forgets."""
-        read = positions(request.api_key, request.version or 0, direction)
+    def _asked(self, request: KafkaRequest) -> Offsets:
+        """The offsets that a request names."""
+        read, body = positions(request.api_key, request.version or 0, "request"), body_of(request)
         if read is None or body is None:
-            return [], (), 0
-        _, names, ids, parts, forgotten = read(data, body, windows)
-        return [self._topics.name(id) for id in ids] if ids else [name or "" for name in names], parts, forgotten
+            return {}
+        facts = RequestFacts(*read(request.data, body, ()))
+        return self._named(zip(facts.ids or facts.names, facts.parts, strict=False))
+
+    def _told(self, request: KafkaRequest, reply: KafkaReply) -> Offsets:
+        """Where partitions end that a reply tells of without an error; -1 where it says no more of them."""
+        read = positions(request.api_key, request.version or 0, "response")
+        if read is None:
+            return {}
+        facts = ReplyFacts(*read(reply.data, REPLY_BODY, reply.windows))
+        return self._named(zip(facts.ids or facts.names, facts.parts, strict=False))
+
+    def _named(self, topics: Iterable[tuple[Topic | None, dict[int, int]]]) -> Offsets:
+        """Offsets by the names of their topics."""
+        offsets: Offsets = {}
+        for topic, its in topics:
+            if its:
+                offsets.setdefault(self._topic(topic), {}).update(its)
+        return offsets
 
     # Clients.
 
@@ -318,12 +322,13 @@ class Observer:
         group = self._group(session, request, kind="")
         if group is None:
             return
-        topics, asked, _ = self._positions(request, "request", request.data, body_of(request))
-        offsets = {(topics[topic], partition): offset for topic, partition, offset in asked}
+        offsets = self._asked(request)
         if reply.failure is not None:
-            topics, told, _ = self._positions(request, "response", reply.data, REPLY_BODY)
-            taken = {(topics[topic], partition) for topic, partition, code, *_ in told if not code}
-            offsets = {partition: offset for partition, offset in offsets.items() if partition in taken}
+            taken = self._told(request, reply)
+            offsets = {
+                topic: {number: offset for number, offset in its.items() if number in taken.get(topic, ())}
+                for topic, its in offsets.items()
+            }
         self._lags.committed(group.name, offsets)
 
     def _offsets(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
@@ -333,14 +338,12 @@ class Observer:
         for each in answered.message.get("groups") or [answered.message | {"group_id": request.group}]:
             name = (each.get("group_id") or "")[:MAX_TEXT]
             if any(group.name == name for group in self._groups):  # of others, who asks may only be a monitor
-                offsets = {
-                    (self._name(topic.get("name"), topic.get("topic_id")), part["partition_index"]): part[
-                        "committed_offset"
-                    ]
-                    for topic in each.get("topics") or ()
-                    for part in topic.get("partitions") or ()
-                    if not part.get("error_code") and "committed_offset" in part
-                }
+                offsets: Offsets = defaultdict(dict)
+                for topic in each.get("topics") or ():
+                    its = offsets[self._name(topic.get("name"), topic.get("topic_id"))]
+                    for part in topic.get("partitions") or ():
+                        if not part.get("error_code") and "committed_offset" in part:
+                            its[part["partition_index"]] = part["committed_offset"]
                 self._lags.committed(name, offsets)
 
     def _ends(self, session: Session, request: KafkaRequest, reply: KafkaReply) -> None:
@@ -351,13 +354,11 @@ class Observer:
         latest = {
             (part.topic, part.partition) for part in parts_of(asked.message) if part.fields.get("timestamp") == _LATEST
         }
-        self._lags.end(
-            {
-                (self._name(part.topic, None), part.partition): part.fields["offset"]
-                for part in parts_of(answered.message)
-                if (part.topic, part.partition) in latest and part.fields.get("offset", -1) >= 0
-            }
-        )
+        ends: Offsets = defaultdict(dict)
+        for part in parts_of(answered.message):
+            if (part.topic, part.partition) in latest and part.fields.get("offset", -1) >= 0:
+                ends[self._name(part.topic, None)][part.partition] = part.fields["offset"]
+        self._lags.end(ends)
 
     # What is told.
 

@@ -16,7 +16,7 @@ from struct import Struct, error
 from typing import Any
 
 from probes.protocols.kafka import table
-from probes.protocols.kafka.plan_source import FORM, source_of
+from probes.protocols.kafka.plan_source import EACH, FORM, source_of
 from probes.protocols.kafka.table import Direction
 from probes.protocols.kafka.walk import Windows
 
@@ -30,7 +30,7 @@ def plan(api_key: int, version: int, direction: Direction) -> Plan | None:
 
 
 def positions(api_key: int, version: int, direction: Direction) -> Plan | None:
-    """Likewise, of the function that gives `Positions`: for messages about partitions of topics."""
+    """Likewise, of the function that gives `parts` too: for messages about partitions of topics."""
     return _compiled(api_key, version, direction, positions=True)
 
 
@@ -44,6 +44,8 @@ def _compiled(api_key: int, version: int, direction: Direction, *, positions: bo
     names: dict[str, Any] = {**_UNPACKERS, "error": error, "uvarint": _uvarint, "tags": _tags, "beyond": _beyond}
     for form in set(re.findall(rf"\b{FORM}(\w+)", source)):
         names[FORM + form] = Struct(f">{form}").unpack_from
+    for form in set(re.findall(rf"\b{EACH}(\w+)", source)):
+        names[EACH + form] = Struct(f">{form}").iter_unpack
     exec(source, names)  # noqa: S102 - the source is made of the table's facts only
     compiled: Plan = names["read"]
     return compiled

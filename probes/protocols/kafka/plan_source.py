@@ -31,7 +31,10 @@ _TOPIC_RESOURCE = 2  # the type "topic" of ACL and config resources
 
 
 class RequestFacts(NamedTuple):
-    """`names` and `ids` of topics in wire order, in step where a message has both; a null name is None."""
+    """`names` and `ids` of topics in wire order, in step where a message has both; a null name is None.
+
+    `parts`, where they are asked for, in step with the topics: the offset of each partition, -1 where it has none.
+    """
 
     cut: bool
     names: list[str | None]
@@ -43,42 +46,32 @@ class RequestFacts(NamedTuple):
     max_wait_ms: int | None
     min_bytes: int | None
     partitions: int
+    parts: list[dict[int, int]]
     fetch: tuple[int | None, int | None, int] | None  # session id and epoch (KIP-227), how many topics it forgets
 
 
 class ReplyFacts(NamedTuple):
+    """`parts`, where they are asked for: the end of each partition that is told without an error, -1 where of none."""
+
     cut: bool
     code: int  # the first error code that is not 0, one of the message before one of a part
     throttle_ms: int | None
     names: list[str | None]
     ids: list[bytes]
     session_id: int | None
+    parts: list[dict[int, int]]
 
 
-class Positions(NamedTuple):
-    """Of each partition of a message: the number of its topic, from 0, and its POSITIONS."""
-
-    cut: bool
-    names: list[str | None]
-    ids: list[bytes]
-    parts: list[tuple[int, ...]]
-    forgotten: int  # topics that leave a fetch session
-
-
-# What is asked of a partition, by where it stands; a message has one spelling of each at most, -1 stands for none.
-POSITIONS: dict[Direction, tuple[tuple[str, ...], ...]] = {
-    "request": (("partition", "partition_index", "index"), ("fetch_offset", "committed_offset")),
-    "response": (
-        ("partition_index", "partition", "index"),
-        ("error_code",),
-        ("high_watermark",),
-        ("base_offset",),
-    ),
+# What `parts` are made of, by the variables that take it: a message has one spelling of each at most.
+_POSITIONS = {
+    "index": {"partition", "partition_index", "index"},
+    "offset": {"fetch_offset", "committed_offset", "high_watermark"},
+    "failed": {"error_code"},
 }
 
 
 def source_of(layout: Layout, header_tags: bool, api_key: int, direction: Direction, *, positions: bool = False) -> str:
-    """The function's source; with `positions` of one that gives Positions instead."""
+    """The function's source; with `positions` of one that gives `parts` too."""
     writer = _PositionsWriter(api_key, direction) if positions else _Writer(api_key, direction)
     writer.message(layout, header_tags)
     return "\n".join(writer.lines) + "\n"
@@ -153,8 +146,8 @@ _DEFAULTS = {
 
 
 class _Writer:
-    """Writes one function. In it: `b` the bytes, `p` the position, `w` the windows, `o` the start of `b` in the
-    message, `n` the last length, `i1`, `i2`, … what is left of each loop around, this round included."""
+    """Writes one function. In it: `b` the bytes, `size` how many, `p` the position, `w` the windows, `o` the start of
+    `b` in the message, `n` the last length, `i1`, `i2`, … what is left of each loop around, this round included."""
 
     def __init__(self, api_key: int, direction: Direction) -> None:
         self.api_key = api_key
@@ -193,7 +186,7 @@ class _Writer:
         at = len(self.lines)
         self.emit("try:")
         self.indent = 2
-        self.emit("o = 0")
+        self.emit("o, size = 0, len(b)")
         if header_tags:
             self.tags()
         self.struct(layout, (), ends="True")
@@ -209,13 +202,15 @@ class _Writer:
     def answer(self, variables: list[str]) -> list[str]:
         """What the function gives, but for `cut`."""
         facts = RequestFacts if self.direction == "request" else ReplyFacts
-        answer = [name if name in variables else _DEFAULTS[name].replace("[]", "()") for name in facts._fields[1:]]
+        answer = {
+            name: name if name in variables else _DEFAULTS[name].replace("[]", "()") for name in facts._fields[1:]
+        }
         if self.direction == "request" and self.api_key in (FETCH, SHARE_FETCH):
             names = ("session_id", "session_epoch", "forgotten")
-            answer[-1] = f"({', '.join(name if name in variables else _DEFAULTS[name] for name in names)})"
+            answer["fetch"] = f"({', '.join(name if name in variables else _DEFAULTS[name] for name in names)})"
         if "part_code" in variables:
-            answer[0] = "code or part_code" if "code" in variables else "part_code"
-        return answer
+            answer["code"] = "code or part_code" if "code" in variables else "part_code"
+        return list(answer.values())
 
     def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
         return _role(field, path, self.api_key, self.direction)
@@ -295,9 +290,13 @@ class _Writer:
         """`n`: the length, negative for null; `p`: after it."""
         if flexible:
             self.leap("n = b[{}] - 1", 1)
-            self.emit("if n > 126: n, p = uvarint(b, p, n + 1); n -= 1")
+            self.more_length()
         else:
             self.leap("n, = int16(b, {})", 2)
+
+    def more_length(self) -> None:
+        """Where a length did not fit into its first byte."""
+        self.emit("if n > 126: n, p = uvarint(b, p, n + 1); n -= 1")
 
     def count(self, flexible: bool) -> None:
         """`n`: the length of bytes or an array, negative for null; `p`: after it."""
@@ -333,10 +332,23 @@ class _Writer:
             self.emit(f"if {ends}: break")  # its length was what mattered
         self.emit("if n > 0: p += n")
         if field.type == "records" and self.direction == "response":
-            self.emit("if p >= len(b): b, o, p = beyond(o + p, w)")
+            self.emit("if p >= size: b, o, p = beyond(o + p, w); size = len(b)")
 
     def array(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str, role: _Role | None) -> None:
-        self.count(flexible)
+        if self.matters(field, path) or not flexible:
+            self.count(flexible)
+            self.elements(field, flexible, path, ends, role)
+            return
+        self.leap("n = b[{}]", 1)
+        self.emit("if n > 1:")  # mostly it is empty
+        self.indent += 1
+        self.emit("n -= 1")
+        self.more_length()
+        self.elements(field, flexible, path, ends, role)
+        self.indent -= 1
+
+    def elements(self, field: Field, flexible: bool, path: tuple[str, ...], ends: str, role: _Role | None) -> None:
+        """Those of an array, of which there are `n`."""
         if field.name in _NOT_TARGETS and ends == "True":
             self.used.add("forgotten")
             self.emit("forgotten = n")
@@ -351,6 +363,12 @@ class _Writer:
             if field.name in _SHOWN:
                 self.emit("if n > 0: b[p - 1]")
             return
+        self.begin(field)
+        at_once = self.at_once(field, path)
+        if at_once:
+            self.emit(at_once)
+            self.emit("else:")
+            self.indent += 1
         self.depth += 1
         counter = f"i{self.depth}"
         self.emit(f"for {counter} in range(n, 0, -1):")
@@ -364,8 +382,32 @@ class _Writer:
         else:
             self.string(flexible, role)
         self.settle()
-        self.indent -= 1
+        self.indent -= 2 if at_once else 1
         self.depth -= 1
+
+    def begin(self, field: Field) -> None:
+        """Before the elements of an array."""
+
+    def at_once(self, field: Field, path: tuple[str, ...]) -> str:
+        """`if` with a condition and what then does for a whole array, where all its elements are there and of one size.
+
+        "" where some kind of element never is, or has something that is to be read.
+        """
+        struct = field.struct
+        if self.direction == "response" or struct is None:
+            return ""
+        size = int(struct.flexible)  # the count of its tags
+        for each in struct.fields:
+            if each.array or each.fixed_size is None or self.role(each, (*path, field.name)) is not None:
+                return ""
+            size += each.fixed_size
+        tagless = f"b[p + {size - 1}:p + n * {size}:{size}].count(0) == n"
+        there = tagless if struct.flexible else f"0 <= n * {size} <= size - p"
+        return f"if {there}: {self.keep_all(struct, size)}p += n * {size}"
+
+    def keep_all(self, struct: Layout, size: int) -> str:
+        """What is to be done with an array whose elements are all there and of that size."""
+        return ""
 
     def counts_partitions(self, field: Field, path: tuple[str, ...]) -> bool:
         """An array of a topic's partitions (not one of topics, whatever its name)."""
@@ -381,28 +423,27 @@ class _Writer:
         self.emit("if n: p = tags(b, p, n)")
 
 
-FORM = "form_"
-"""Begins the name of what unpacks the struct format (big-endian) that the name ends with."""
+FORM, EACH = "form_", "each_"
+"""Begin the name of what unpacks the struct format (big-endian) that the name ends with: once, or again and again."""
 _CODES = {"int16": "h", "int32": "i", "int64": "q"}
 
 
 class _PositionsWriter(_Writer):
-    """Writes a function that gives Positions. In it: `q0`, `q1`, … what is asked of the partition."""
+    """Writes a function that gives `parts` too. In it: `part` those of the topic at hand; the names of _POSITIONS."""
 
     def __init__(self, api_key: int, direction: Direction) -> None:
         super().__init__(api_key, direction)
         self.layout: Layout | None = None
-        # What one call takes: a run of fixed size from byte `start` on, laid out like `form`.
+        # What one call takes: a run of fixed size from byte `start` on, laid out like `form`, and what is done with it.
         self.taken: list[str] = []
         self.start, self.form = 0, ""
-
-    def answer(self, variables: list[str]) -> list[str]:
-        nothing = {"forgotten": "0"}
-        return [name if name in variables else nothing.get(name, "()") for name in Positions._fields[1:]]
+        self.then: list[str] = []
 
     def take(self) -> None:
         self.emit(f"{', '.join(self.taken)}, = {FORM}{self.form}(b, {self.here(self.start - self.ahead)})")
-        self.taken = []
+        for line in self.then:
+            self.emit(line)
+        self.taken, self.then = [], []
 
     def settle(self) -> None:
         if self.taken:
@@ -415,14 +456,7 @@ class _PositionsWriter(_Writer):
         super().leap(reading, size)
 
     def role(self, field: Field, path: tuple[str, ...]) -> _Role | None:
-        return _topic_role(field, path)
-
-    def matters(self, field: Field, path: tuple[str, ...]) -> bool:
-        if field.name in _NOT_TARGETS:
-            return self.direction == "request"  # how many they are
-        if field.struct is not None:
-            return any(self.matters(each, (*path, field.name)) for each in field.struct.fields)
-        return self.role(field, path) is not None or _place(field, self.direction) is not None
+        return super().role(field, path) or _topic_role(field, path)
 
     def struct(self, layout: Layout, path: tuple[str, ...], ends: str) -> None:
         around, self.layout = self.layout, layout
@@ -430,33 +464,58 @@ class _PositionsWriter(_Writer):
         self.layout = around
 
     def fixed(self, field: Field, size: int, role: _Role | None) -> None:
-        asked = {place: f"q{place}" for each in self.fields() if (place := _place(each, self.direction)) is not None}
-        place = _place(field, self.direction)
-        if place is None or 0 not in asked:
+        asked = _asked(self.layout)
+        variable = _position(field)
+        if "index" not in asked or variable is None:
             if self.taken:
                 self.form += f"{size}x"
             super().fixed(field, size, role)
             return
         if not self.taken:
             self.start, self.form = self.ahead, ""
-        self.taken.append(f"q{place}")
+        self.taken.append(variable)
         self.form += _CODES[field.type]
         self.ahead += size
-        if place == list(asked)[-1]:
+        self.shown = 0  # it stands behind it
+        if role is not None:
+            self.used.add(role.variable)
+            self.then.append(f"if {variable} and not {role.variable}: {role.variable} = {variable}")
+        if variable == asked[-1]:
+            self.then.append(self.keep(asked))
             self.take()
+
+    def keep(self, asked: list[str]) -> str:
+        """Put a partition with what is `asked` of it where it belongs."""
+        conditions = []
+        if "failed" in asked:
+            conditions.append("not failed")
+        if self.direction == "response" and "offset" in asked:
+            conditions.append("offset >= 0")
+        keep = f"part[index] = {'offset' if 'offset' in asked else '-1'}"
+        return f"if {' and '.join(conditions)}: {keep}" if conditions else keep
+
+    def begin(self, field: Field) -> None:
+        if "index" in _asked(field.struct):
             self.used.add("parts")
-            topics = "ids" if "ids" in self.used else "names"
-            values = [asked.get(each, "-1") for each in range(len(POSITIONS[self.direction]))]
-            self.emit(f"parts.append((len({topics}) - 1, {', '.join(values)}))")
+            self.emit("part = {}; parts.append(part)")
 
-    def counts_partitions(self, field: Field, path: tuple[str, ...]) -> bool:
-        return False
+    def at_once(self, field: Field, path: tuple[str, ...]) -> str:
+        asked = _asked(field.struct)
+        return super().at_once(field, path) if asked == ["index", "offset"] or "index" not in asked else ""
 
-    def fields(self) -> tuple[Field, ...]:
-        return self.layout.fields if self.layout is not None else ()
+    def keep_all(self, struct: Layout, size: int) -> str:
+        if "index" not in _asked(struct):
+            return ""
+        form = "".join(_CODES[each.type] if _position(each) else f"{each.fixed_size}x" for each in struct.fields)
+        return f"part.update({EACH}{form}{'x' if struct.flexible else ''}(b[p:p + n * {size}])); "
 
 
-def _place(field: Field, direction: Direction) -> int | None:
-    """Which of POSITIONS it is."""
-    names = POSITIONS[direction]
-    return next((place for place, spellings in enumerate(names) if field.name in spellings), None)
+def _asked(layout: Layout | None) -> list[str]:
+    """What of _POSITIONS the struct has, in wire order."""
+    fields = layout.fields if layout is not None else ()
+    return [variable for each in fields if (variable := _position(each)) is not None]
+
+
+def _position(field: Field) -> str | None:
+    """Which of _POSITIONS it is."""
+    return next((variable for variable, names in _POSITIONS.items() if field.name in names), None)

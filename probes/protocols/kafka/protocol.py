@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from struct import Struct, error
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.kafka import credentials, headers, masking, record, table
 from probes.protocols.kafka.failures import error_text, failure
-from probes.protocols.kafka.fetch_sessions import FULL, FetchSession
+from probes.protocols.kafka.fetch_sessions import FULL, FetchSession, Topic
 from probes.protocols.kafka.headers import CLIENT_ID, REPLY_BODY
 from probes.protocols.kafka.kinds import Kind, kind, reply_kind
 from probes.protocols.kafka.log_directories import topics_of
-from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory, Offsets
 from probes.protocols.kafka.observer import Observer
 from probes.protocols.kafka.plan import positions
-from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS
+from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS, RequestFacts
 from probes.protocols.kafka.topics import Topics
 from probes.protocols.kafka.walk import uuid_bytes
 from probes.records import Connection, Failure, Head, Process, Reply, Request, Session, Verdict
@@ -83,13 +83,25 @@ class Kafka(WireProtocol):
         if plan is None:
             return _undecoded(this, correlation_id, client_id, this.covered(data, body, head.total), memory)
 
-        cut, names, ids, groups, others, member, acks, max_wait_ms, min_bytes, partitions, fetch = plan(data, body, ())
+        read = plan(data, body, ())
+        cut, names, ids, groups, others, member, acks, max_wait_ms, min_bytes, partitions, _, fetch = read
         targets: tuple[str, ...]
         topic_ids: tuple[str, ...] = ()
         incremental = False
         session = None
+        asked: Offsets = ()
+        forgotten: tuple[tuple[Topic, list[int]], ...] = ()
         if fetch is not None:
-            session = _fetch_session(this, head, body, fetch, cut, ids or names, correlation_id, memory)
+            session = _fetch_session(this, fetch, cut, correlation_id, memory)
+            if session is not None and (ids or names):
+                asked = _asked(this, data, body)
+                for topic, offsets in asked:
+                    if topic:
+                        session.ask(topic, offsets)
+            if session is not None and fetch[2] > 0:
+                forgotten = _forgotten(this, head, body)
+                for gone in forgotten:
+                    session.forget(*gone)
         if session is not None:
             targets, topic_ids = session.topics(self.topics)
             targets = targets or tuple(groups[:1])
@@ -134,6 +146,8 @@ class Kafka(WireProtocol):
             incremental,
             topic_ids,
             memory.client,
+            asked,
+            forgotten,
         )
 
     def reply_to(self, head: Head, memory: Any = None) -> int:
@@ -153,8 +167,11 @@ class Kafka(WireProtocol):
             return KafkaReply(id, this.covered(data, REPLY_BODY, head.total))
 
         windows = head.windows
-        cut, code, throttle_ms, names, ids, session_id = plan(data, REPLY_BODY, windows)
         api_key = this.api_key
+        if request.in_session and api_key == FETCH:
+            plan = positions(api_key, this.version, "response") or plan
+        cut, code, throttle_ms, names, ids, session_id, parts = plan(data, REPLY_BODY, windows)
+        ends = tuple(zip(ids or names, parts, strict=False)) if parts else ()
         if api_key == FETCH:
             if memory.session is not None:
                 _fetched(memory.session, request, session_id, ids or names, memory)
@@ -177,6 +194,7 @@ class Kafka(WireProtocol):
             (),
             throttle_ms,
             windows,
+            ends,
         )
 
     def look_around(self, processes: Collection[Process]) -> None:
@@ -243,17 +261,10 @@ def _targets(api_key: int, names: list[str | None], groups: list[str], others: l
 
 
 def _fetch_session(
-    this: Kind,
-    head: Head,
-    body: int,
-    fetch: tuple[int | None, int | None, int],
-    cut: bool,
-    named: list[Any],
-    correlation_id: int,
-    memory: Memory,
+    this: Kind, fetch: tuple[int | None, int | None, int], cut: bool, correlation_id: int, memory: Memory
 ) -> FetchSession | None:
-    """The session as it is after this request; None without one, where a request names all that it asks for."""
-    id, epoch, forgotten = fetch
+    """The session that this request opens or goes on with; None without one, where it names all that it asks for."""
+    id, epoch, _ = fetch
     if epoch is None or epoch < FULL:
         memory.session = None
         return None
@@ -266,16 +277,29 @@ def _fetch_session(
     else:
         session.goes_on(epoch)
         session.whole = session.whole and not cut
-    if named:
-        where = positions(this.api_key, this.version, "request")
-        parts = where(head.data, body, ())[3] if where is not None else ()
-        session.ask(named, parts)
-    if forgotten > 0:
-        read = this.read(head.data, body, head.total)
-        for topic in read.message.get("forgotten_topics_data") or () if read is not None else ():
-            key = uuid_bytes(topic["topic_id"]) if "topic_id" in topic else topic.get("topic")
-            session.forget(key, topic.get("partitions") or ())
     return session
+
+
+def _asked(this: Kind, data: bytes, body: int) -> Offsets:
+    """From where on a request of a session asks for what it names."""
+    where = positions(this.api_key, this.version, "request")
+    if where is None:
+        return ()
+    facts = RequestFacts(*where(data, body, ()))
+    topics: Sequence[Topic | None] = facts.ids or facts.names
+    partless = len(topics) - len(facts.parts)  # of a request that is cut behind a topic's name
+    return tuple(zip(topics, [*facts.parts, *[{}] * partless], strict=False))
+
+
+def _forgotten(this: Kind, head: Head, body: int) -> tuple[tuple[Topic, list[int]], ...]:
+    """What leaves a session with this request."""
+    read = this.read(head.data, body, head.total)
+    topics = read.message.get("forgotten_topics_data") if read is not None else None
+    return tuple((_topic(each), each.get("partitions") or []) for each in topics or ())
+
+
+def _topic(fields: dict[str, Any]) -> Topic:
+    return uuid_bytes(fields["topic_id"]) if "topic_id" in fields else fields.get("topic") or ""
 
 
 def _fetched(
@@ -287,8 +311,9 @@ def _fetched(
         session.id = session_id or 0
     if session_id == 0:
         memory.session = None
-    elif named and not session.whole:
-        session.ask(named)
+    elif not session.whole:
+        for topic in filter(None, named):
+            session.ask(topic)
 
 
 def _undecoded(this: Kind, correlation_id: int, client_id: str | None, data: bytes, memory: Memory) -> KafkaRequest:
