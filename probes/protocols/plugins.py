@@ -1,11 +1,13 @@
 """Loads plugins: from files named on the command line, and from installed packages (entry point group).
 
 A plugin runs in the collector, and so as root. It is loaded only from a file that root or whoever called l7top owns,
-and that nobody else may write or replace; what is checked is what is run.
+and that nobody else may write or replace; what is checked is what is run. What was read once is not read again: who
+gave up root's rights may not be able to.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -15,7 +17,7 @@ import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from probes.exit_codes import ExitCode, Refusal
@@ -41,7 +43,7 @@ def from_file(path: str) -> list[WireProtocol]:
     sys.modules[module.__name__] = module  # dataclasses look there
 
     def run() -> list[WireProtocol]:
-        exec(compile(_read(file), file, "exec"), module.__dict__)  # noqa: S102 - that is what a plugin is
+        exec(_code(file), module.__dict__)  # noqa: S102 - that is what a plugin is
         return [made() for made in _classes(module)]
 
     protocols: list[WireProtocol] = _running(run, f"--plugin {path}")
@@ -57,12 +59,7 @@ def from_entry_point(entry: importlib.metadata.EntryPoint) -> WireProtocol:
         package = ""
         for part in entry.module.split("."):  # importing a module runs its packages, the outermost first
             package = f"{package}.{part}".removeprefix(".")
-            found = importlib.util.find_spec(package)
-            if found is None or found.origin is None:
-                raise ImportError(f"there is no module {package}")
-            with open(found.origin, "rb") as opened:
-                _require_trusted(Path(found.origin), opened.fileno())
-            importlib.import_module(package)
+            _import(package)
         protocol: WireProtocol = entry.load()()
         return protocol
 
@@ -100,10 +97,22 @@ def _classes(module: ModuleType) -> Iterator[type[Any]]:
             yield value
 
 
-def _read(file: Path) -> bytes:
+@functools.cache
+def _code(file: Path) -> CodeType:
     with file.open("rb") as opened:
         _require_trusted(file, opened.fileno())
-        return opened.read()
+        return compile(opened.read(), file, "exec")
+
+
+@functools.cache
+def _import(package: str) -> None:
+    """Imports a package or a module whose own packages are imported, if its file is to be trusted."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ImportError(f"there is no module {package}")
+    with open(found.origin, "rb") as opened:
+        _require_trusted(Path(found.origin), opened.fileno())
+    importlib.import_module(package)
 
 
 def _require_trusted(file: Path, fd: int) -> None:

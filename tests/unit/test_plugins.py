@@ -145,10 +145,10 @@ def test_a_file_in_a_directory_that_others_may_write_is_not_loaded(
 def test_a_directory_above_that_others_may_write_does_not_do_either(plugin: Callable[..., str], tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir(mode=0o700)
-    path = plugin(name="inner/mine.py")
+    path, other = plugin(name="inner/mine.py"), plugin(name="inner/other.py")
     assert len(plugins.from_file(path)) == 2
     tmp_path.chmod(0o777)
-    assert f"chmod go-w {tmp_path}" in refusal(lambda: plugins.from_file(path))
+    assert f"chmod go-w {tmp_path}" in refusal(lambda: plugins.from_file(other))
 
 
 @as_root
@@ -159,6 +159,29 @@ def test_a_file_of_another_user_is_not_loaded(plugin: Callable[..., str], monkey
     assert f"{path} is another's" in refusal(lambda: plugins.from_file(path))
     monkeypatch.setenv("SUDO_UID", "4711")
     assert len(plugins.from_file(path)) == 2
+
+
+@as_root
+def test_it_is_loaded_again_by_who_could_not_read_it_any_more(plugin: Callable[..., str]) -> None:
+    """As the process that plays a file does, after it gave up root's rights."""
+    path = plugin()
+    os.chown(path, 4711, 4711)
+    os.chmod(path, 0o600)
+    script = f"""
+        from probes import privileges
+        from probes.protocols.plugins import from_file
+        before = from_file({path!r})
+        privileges.keep_only()
+        after = from_file({path!r})
+        print([protocol.name for protocol in after], {{*map(type, before)}} & {{*map(type, after)}})
+        open({path!r})
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script)]
+    result = subprocess.run(
+        words, cwd=CHECKOUT, env={**os.environ, "SUDO_UID": "4711"}, capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "['first', 'second'] set()\n", result.stderr
+    assert "PermissionError" in result.stderr
 
 
 def test_a_link_is_judged_by_what_it_leads_to(plugin: Callable[..., str], tmp_path: Path) -> None:
