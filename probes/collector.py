@@ -236,6 +236,7 @@ class _Rooms:
     def __init__(self, pairing: Pairing, ends: Ends) -> None:
         self._pairing, self._ends = pairing, ends
         self.message = pairing.message
+        self.pair = pairing.pair
         self.unseen = pairing.unseen
         self.missed = pairing.missed
         self.addressed = ends.addressed

@@ -60,6 +60,7 @@ class Connection:
     inodes: tuple[int, int] = (0, 0)  # of a unix socket: its own and its peer's, which no address tells
     from_start: bool = False  # seen from its first byte; known of raw framing only
     memory: Any = None  # of raw framing: what its protocol remembers of it
+    asks: bool | None = None  # the direction that carries the requests (True: outbound), None as long as that is open
 
 
 class Head(NamedTuple):

@@ -216,12 +216,15 @@ class ShadowState(ctypes.Structure):
     )
 
 
-EXCHANGE = struct.Struct("=BBBBiQQQQQ")  # ids are signed
-assert ctypes.sizeof(ExchangeRecord) == EXCHANGE.size
-
 HEAD = struct.Struct("=BBBBIQQQQIIII")
 HEAD_SIZE = HEAD.size
 assert ctypes.sizeof(HeadRecord) == HEAD_SIZE
+
+# The two usual records, of a whole message and of an exchange, up to its connection the same and read by one look: the
+# total and the offset of a message, which is 0 then, lie where an exchange has its fourth time. Its id is signed.
+USUAL = struct.Struct("=BBBBiQQQQQII")
+assert USUAL.size == HEAD_SIZE
+assert HeadRecord.total.offset == ExchangeRecord.reply_last_ns.offset == 40
 
 _MIRRORED = (
     ("head", HeadRecord),

@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Callable, Sequence
 
 _BATCH = 256
-_BUSY, _DISCARD, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
+_BUSY, _LENGTH = 1 << 31, (1 << 30) - 1  # between them: discarded
 
 
 class Ring:
@@ -32,19 +32,21 @@ class Ring:
 
         The memory is the kernel's again after the call: `take` copies what it keeps.
         """
-        data_at, mask, headers = self._data_at, self.size - 1, self._headers
+        first, mask, headers = self._data_at + 8, self.size - 1, self._headers
         position, end = self._consumer[0], self._producer[0]
         records, busy = 0, False
         while position < end and records < most and not busy:
             places: list[int] = []
-            while position < end and len(places) < _BATCH:
+            for _ in range(_BATCH):
+                if position >= end:
+                    break
                 at = position & mask
                 header = headers[at >> 2]
-                if header & _BUSY:
+                if header <= _LENGTH:
+                    places.append(first + at)
+                elif header & _BUSY:
                     busy = True  # a program is just writing it
                     break
-                if not header & _DISCARD:
-                    places.append(data_at + at + 8)
                 position += ((header & _LENGTH) + 8 + 7) & ~7
             take(self._pages, places)
             records += len(places)

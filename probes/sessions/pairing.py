@@ -81,6 +81,36 @@ class Pairing:
         else:
             self._reply(stream, stream.protocol, head)
 
+    def pair(self, connection: Connection, asked: Head, replied: Head) -> None:
+        """Two messages went by, one right behind the other: a request and what is most likely its reply."""
+        stream = self._streams.get(connection.id)
+        protocol = None if stream is None else stream.protocol
+        if (
+            stream is None
+            or protocol is None
+            or stream.waiting
+            or stream.early
+            or asked.number != stream.requests.next
+            or replied.number != stream.replies.next
+        ):
+            self.message(connection, asked)
+            self.message(connection, replied)
+            return
+        memory = stream.memory
+        stream.requests.next += 1
+        try:
+            request = protocol.request(asked, memory)
+        except Exception as error:
+            self._not_answered(stream, asked, error)
+        else:
+            if request.expects_reply and _answers(protocol, replied, memory, request.id):
+                stream.replies.next += 1
+                entry = (request, asked.first_ns, asked.last_ns, asked.total, asked.number)
+                self._answer(stream, protocol, entry, replied)
+                return
+            self._sent(stream, request, asked)
+        self._reply(stream, protocol, replied)
+
     def exchange(self, connection: Connection, id: int, times: Times) -> Times:
         """Of a quiet end: when the reply to request `id` went by. With the request's times, where that waits here."""
         stream = self._streams.get(connection.id)
@@ -255,7 +285,7 @@ class Pairing:
         )
         stream.requests, stream.replies = stream.numbers[asks], stream.numbers[not asks]
         stream.since_ns = min(head.first_ns for head in held if head.outbound == asks)
-        connection.protocol = protocol.name
+        connection.protocol, connection.asks = protocol.name, asks
         del self._unconfirmed[connection.id]
         self._kept -= len(held)
         stream.held = []
@@ -286,8 +316,11 @@ class Pairing:
         except Exception as error:
             self._not_answered(stream, head, error)
             return
+        self._sent(stream, request, head)
+
+    def _sent(self, stream: Stream, request: Request, head: Head) -> None:
         if request.expects_reply:
-            self._await(stream, (request, head.first_ns, head.last_ns, head.total, number))
+            self._await(stream, (request, head.first_ns, head.last_ns, head.total, head.number))
         else:
             self._told += 1
             self._emit(session(stream, Status.ONEWAY, request, head.first_ns, head.last_ns, head.total))
@@ -562,6 +595,13 @@ class Pairing:
             raise error
         else:
             self._ledger.add(Cause.PARSER_ERROR, messages)
+
+
+def _answers(protocol: WireProtocol, reply: Head, memory: object, id: int) -> bool:
+    try:
+        return protocol.reply_to(reply, memory) == id
+    except Exception:
+        return False  # why will show where it is taken for itself
 
 
 def _name(reader: object) -> str:

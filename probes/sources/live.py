@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from probes.kernel import calls, sockets
 from probes.kernel.bpf import NOEXIST
 from probes.kernel.layout import (
-    EXCHANGE,
     FIRST,
     HEAD,
     HEAD_SIZE,
     LAST,
     OUTBOUND,
     PROTOCOL_OF_LABEL,
+    USUAL,
     Addresses,
     CallKind,
     CallState,
@@ -122,27 +122,32 @@ class LiveSource:
 
     def _take(self, memory: mmap.mmap, places: Sequence[int]) -> None:
         """Takes the records at these offsets. This runs for every message: the usual ones are handed on from here."""
-        connections, assemblies, unpack = self._connections, self._assemblies, HEAD.unpack_from
-        message, exchange = self._sink.message, self._sink.exchange
+        connections, assemblies, unpack = self._connections, self._assemblies, USUAL.unpack_from
+        message, pair, exchange = self._sink.message, self._sink.pair, self._sink.exchange
+        asked: dict[int, Head] = {}  # by connection: the last request, if nothing has followed it there
         for at in places:
-            if memory[at] == _EXCHANGE_KIND:
-                _, _, _, messages, request_id, id_, *times = EXCHANGE.unpack_from(memory, at)
-                connection = connections.get(id_)
-                if connection is not None:
-                    exchange(connection, request_id, _new_tuple(Times, times), messages)
-                continue
-            kind, framing, _, flags, _, id_, number, first_ns, last_ns, total, _, kept, tail = unpack(memory, at)
+            # Of an exchange: its messages, its request's id, and four times.
+            kind, framing, _, flags, request_id, id_, number, first_ns, last_ns, total, kept, tail = unpack(memory, at)
             connection = connections.get(id_)
+            if kind == _EXCHANGE_KIND:
+                if connection is not None:
+                    if id_ in asked:
+                        message(connection, asked.pop(id_))
+                    exchange(connection, request_id, _new_tuple(Times, (number, first_ns, last_ns, total)), flags)
+                continue
             if kind != _HEAD_KIND or connection is None or assemblies or flags & _WHOLE != _WHOLE:
+                if connection is not None and id_ in asked:
+                    message(connection, asked.pop(id_))
                 self._take_unusual(memory, at)
                 continue
             start = at + HEAD_SIZE
             end = start + kept
+            outbound = flags & OUTBOUND == OUTBOUND
             # Past Head's own constructor, which costs three times as much.
             head = _new_tuple(
                 Head,
                 (
-                    flags & OUTBOUND == OUTBOUND,
+                    outbound,
                     number,
                     first_ns,
                     last_ns,
@@ -153,7 +158,18 @@ class LiveSource:
                     _FRAMINGS[framing],
                 ),
             )
-            message(connection, head)
+            if id_ in asked:
+                request = asked.pop(id_)
+                if outbound is not connection.asks:
+                    pair(connection, request, head)
+                    continue
+                message(connection, request)
+            if outbound is connection.asks:
+                asked[id_] = head
+            else:
+                message(connection, head)
+        for id_, head in asked.items():
+            message(connections[id_], head)
 
     def _take_unusual(self, memory: mmap.mmap, at: int) -> None:
         if memory[at] != _HEAD_KIND:

@@ -73,6 +73,13 @@ class RawStreams:
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
         self._sink.exchange(connection, id, times, messages)
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        if request.framing is not Framing.RAW:
+            self._sink.pair(connection, request, reply)
+            return
+        self.message(connection, request)
+        self.message(connection, reply)
+
     def message(self, connection: Connection, head: Head) -> None:
         if head.framing is not Framing.RAW:
             self._sink.message(connection, head)

@@ -19,6 +19,12 @@ class Sink(Protocol):
     def message(self, connection: Connection, head: Head) -> None:
         """A message went by."""
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        """Two messages, one right behind the other: a request and what is most likely its reply.
+
+        The same as `message` twice, for less.
+        """
+
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
         """On a connection whose messages are no longer told: so many messages of the exchange `id`, a request's id,
         went by at these times; 0 for the request or the reply that is not among them."""

@@ -46,6 +46,10 @@ class Notes:
         assert not self.seen[connection.id].closed
         self.seen[connection.id].heads.append(head)
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        self.message(connection, request)
+        self.message(connection, reply)
+
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
         raise AssertionError("a capture has no quiet ends")
 

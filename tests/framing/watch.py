@@ -50,6 +50,10 @@ class Recorder:
     def message(self, connection: Connection, head: Head) -> None:
         self._seen[connection.id].heads.append(head)
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        self.message(connection, request)
+        self.message(connection, reply)
+
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
         self._seen[connection.id].exchanges.append((id, times, messages))
 

@@ -49,6 +49,10 @@ class Nobody:
         assert head.first_ns <= head.last_ns
         assert len(head.data) <= head.total
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        self.message(connection, request)
+        self.message(connection, reply)
+
     def missed(self, connection: Connection, outbound: bool, number: int, ns: int) -> None:
         self._next(connection, outbound, number)
 

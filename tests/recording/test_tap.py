@@ -97,7 +97,7 @@ class _Both:
     def __init__(self, pairing: Pairing, ends: Ends) -> None:
         self._pairing, self._ends = pairing, ends
         self.message, self.unseen, self.addressed = pairing.message, pairing.unseen, ends.addressed
-        self.missed, self.exchange = pairing.missed, ends.exchange
+        self.missed, self.exchange, self.pair = pairing.missed, ends.exchange, pairing.pair
 
     def opened(self, connection: Connection) -> None:
         self._ends.opened(connection)

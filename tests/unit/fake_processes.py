@@ -61,7 +61,8 @@ def collector(behaviour: str) -> ExitCode:
 def screen(behaviour: str, channel: str, parent: str, filter_text: str) -> ExitCode:
     privileges.die_with(int(parent), signal.SIGTERM)
     assert filter_text == "status:error"
-    _, (store,), _, _ = socket.recv_fds(socket.socket(fileno=int(channel)), 16, 1)
+    kept_open = socket.socket(fileno=int(channel))
+    _, (store,), _, _ = socket.recv_fds(kept_open, 16, 1)
     before = termios.tcgetattr(0)
     tty.setraw(0)
     text = os.pread(store, 100, 0).decode()

@@ -53,8 +53,11 @@ class Run:
     missed: int
 
 
-def run(traffic: list[Exchange], *, in_order: bool) -> Run:
-    """Send `traffic` over one connection; the server answers `in_order` or each request after its own time."""
+def run(traffic: list[Exchange], *, in_order: bool, by_two: bool = False) -> Run:
+    """Send `traffic` over one connection; the server answers `in_order` or each request after its own time.
+
+    `by_two`: a reply that comes right behind a request is told together with it, whether it answers that or not.
+    """
     asked: list[tuple[int, int]] = []  # ms, id
     answered: list[tuple[int, int]] = []
     now = done = 10
@@ -91,19 +94,23 @@ def run(traffic: list[Exchange], *, in_order: bool) -> Run:
             message = head(True, number, at * MS, REPLY, 500 + id, id, flags=exchange.flags)
             events.append((at + exchange.late_reply, message))
     events.sort(key=lambda event: event[0])
+    fed = 1 + len(events)
     ticks = iter(range(0, end + 10_000, 50))
     tick = next(ticks)
-    for at, message in events:
+    while events:
+        at, message = events.pop(0)
         while tick <= at:
             pairing.tick(tick * MS)
             tick = next(ticks)
-        pairing.message(connection, message)
+        if by_two and not message.outbound and events and events[0][1].outbound and events[0][0] < tick:
+            pairing.pair(connection, message, events.pop(0)[1])
+        else:
+            pairing.message(connection, message)
     pairing.unseen(connection, False, len(asked), end * MS)
     pairing.unseen(connection, True, len(answered) - 1, end * MS)
     pairing.closed(connection, end * MS)
     for tick in ticks:
         pairing.tick(tick * MS)
-    fed = 1 + len(events)
     return Run(sessions, Counter(ledger.counts), fed, 1 + len(asked) + len(answered) - fed)
 
 
@@ -154,6 +161,11 @@ def test_each_message_is_counted_once_and_each_request_told_once(traffic: list[E
         assert session.reply is None or session.reply.id == 500 + id
     assert told.counts.total() == told.fed + told.missed
     assert told.counts[Cause.WAITING] == 0
+
+
+@given(exchanges(losses=True), st.booleans())
+def test_messages_told_by_two_come_to_the_same(traffic: list[Exchange], in_order: bool) -> None:
+    assert repr(run(traffic, in_order=in_order, by_two=True)) == repr(run(traffic, in_order=in_order))
 
 
 @given(

@@ -107,7 +107,7 @@ class Rooms:
 
     def __init__(self, pairing: Pairing) -> None:
         self.opened, self.message, self.closed = pairing.opened, pairing.message, pairing.closed
-        self.unseen, self.missed = pairing.unseen, pairing.missed
+        self.unseen, self.missed, self.pair = pairing.unseen, pairing.missed, pairing.pair
 
     def addressed(self, connection: Connection) -> None:
         raise AssertionError

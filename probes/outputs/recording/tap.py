@@ -225,6 +225,10 @@ class _Sink:
         self._sink.message(connection, head)
         self._tap.passed(connection)
 
+    def pair(self, connection: Connection, request: Head, reply: Head) -> None:
+        self.message(connection, request)
+        self.message(connection, reply)
+
     def closed(self, connection: Connection, ns: int) -> None:
         self._sink.closed(connection, ns)
         self._tap.closed(connection, ns)
