@@ -5,7 +5,7 @@ groups of both protocols, write in transactions, administer, and do what is refu
 response, whole, as JSON (`kafka.request.logger`). Beside each stands the record of the same connection and correlation
 id: its header, group, generation, acks, error, each partition's error code, offset and high watermark; and, decoded
 with `--literals`, every field of both messages. Each difference counts, unless the record is marked truncated and lacks
-the fact.
+the fact. tshark reads all of the traffic, too.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import re
 import shutil
 import subprocess
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.agreement import dissected
+from tests.agreement.agreement import MISSING, Agreement
 from tests.agreement.drivers import HERE, node_modules
 from tests.agreement.table import Row
+from tests.agreement.tshark import Capture
 from tests.live.clients.process import run_client
 from tests.live.tool import Record, Requests
 from tests.servers import ApacheKafka
@@ -41,56 +43,14 @@ JAVA_PROTOCOLS = ("classic", "consumer")  # of groups
 _TIMEOUT_S = 60.0
 _SETTLE_S = 2.0
 _MOST_ODDS = 200  # transactions, and rounds of what is refused: those are slow
-_SHOWN = 10  # differences of one kind
 _INDEXES = ("partition_index", "partition", "index")
 _OFFSETS = ("base_offset", "fetch_offset", "committed_offset", "offset")
-_MISSING = object()
 _CLIENTS = {  # what they say they are, or where they do not, how they are called here
     "apache-kafka-java": "Apache Kafka's Java client",
     "broker-1-txn-marker-sender": "the broker itself",
     "confluent-kafka-python": "librdkafka",
     "lost": "librdkafka",
 }
-
-
-@dataclass
-class Agreement:
-    """How many requests, and where the records differ, by the fact."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    truncated: int = 0
-    lost: int = 0
-    dropped: int = 0  # whose reply went by unseen, as the record says: l7top had no CPU
-    compared: Counter[str] = field(default_factory=Counter)
-    different: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def expect(self, fact: str, expected: Any, seen: Any, where: str, *, truncated: bool = False) -> None:
-        """`seen` is `_MISSING` where the record does not say."""
-        if seen is _MISSING and truncated:
-            return
-        self.compared[fact] += 1
-        if expected != seen:
-            shown = "nothing" if seen is _MISSING else repr(seen)
-            self.different[fact].append(f"{where}: {expected!r} but {shown}")
-
-    def table(self) -> str:
-        total = sum(self.requests.values())
-        lines = [f"{total:,} requests, {self.truncated:,} records marked truncated, {self.lost:,} clients left before"]
-        lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in self.requests.most_common()))
-        for fact, compared in self.compared.items():
-            wrong = self.different.get(fact, [])
-            lines.append(f"  {fact:<16} {compared:>10,} compared, {len(wrong)} differ")
-            lines += [f"    {each}" for each in wrong[:_SHOWN]]
-        return "\n".join(lines)
-
-    def row(self, truth: str) -> Row:
-        different = sum(map(len, self.different.values()))
-        total = self.requests.total()
-        return Row(truth, total, self.compared.total(), different, self.truncated, self.dropped)
-
-    @property
-    def agrees(self) -> bool:
-        return bool(self.requests) and not any(self.different.values())
 
 
 # What the broker says.
@@ -178,13 +138,13 @@ def compare(agreement: Agreement, entry: Fields, record: Record | None) -> None:
     for fact, expected, seen in (
         ("api", header["requestApiKey"], own["api_key"]),
         ("version", header["requestApiVersion"], own["api_version"]),
-        ("client id", header["clientId"], own.get("client_id", _MISSING)),
+        ("client id", header["clientId"], own.get("client_id", MISSING)),
         ("error", first_error(response), record.get("error_code", 0)),
-        ("throttle", response.get("throttle_time_ms", _MISSING), own.get("throttle_ms", _MISSING)),
-        ("group", request.get("group_id", _MISSING), own.get("group", _MISSING)),
-        ("acks", request.get("acks", _MISSING), own.get("acks", _MISSING)),
+        ("throttle", response.get("throttle_time_ms", MISSING), own.get("throttle_ms", MISSING)),
+        ("group", request.get("group_id", MISSING), own.get("group", MISSING)),
+        ("acks", request.get("acks", MISSING), own.get("acks", MISSING)),
     ):
-        if expected is not _MISSING and expected != "":
+        if expected is not MISSING and expected != "":
             agreement.expect(fact, expected, seen, where, truncated=cut)
     software = entry["clientInformation"]
     if "client_software" in own and software["softwareName"] != "unknown":  # as ApiVersions itself is logged
@@ -205,31 +165,31 @@ def _compare_partitions(agreement: Agreement, request: Fields, response: Fields,
     for answers, message in ((False, request), (True, response)):
         for key, truth in partitions_of(message):
             part = told.get(key)
-            agreement.expect("partition", True, part is not None or _MISSING, f"{where} {key}", truncated=cut)
+            agreement.expect("partition", True, part is not None or MISSING, f"{where} {key}", truncated=cut)
             if part is None:
                 continue
             facts = ("error_code", "high_watermark", "last_stable_offset", "log_start_offset") if answers else ()
             for fact in facts:
                 if truth.get(fact, -1) >= 0 or (fact == "error_code" and fact in truth):
-                    agreement.expect(fact, truth[fact], part.get(fact, _MISSING), f"{where} {key}", truncated=cut)
+                    agreement.expect(fact, truth[fact], part.get(fact, MISSING), f"{where} {key}", truncated=cut)
             size = truth.get("records")
             if isinstance(size, dict) and not (answers and not size["bytes"]):
-                agreement.expect("bytes", size["bytes"], part.get("bytes", _MISSING), f"{where} {key}", truncated=cut)
+                agreement.expect("bytes", size["bytes"], part.get("bytes", MISSING), f"{where} {key}", truncated=cut)
             offset = next((truth[each] for each in _OFFSETS if truth.get(each, -1) >= 0), None)
             if offset is not None and not (answers and "fetch_offset" in str(request)):
-                agreement.expect("offset", offset, part.get("offset", _MISSING), f"{where} {key}", truncated=cut)
+                agreement.expect("offset", offset, part.get("offset", MISSING), f"{where} {key}", truncated=cut)
 
 
 def compare_fields(agreement: Agreement, truth: Any, seen: Any, where: str, *, truncated: bool) -> None:
     """All fields of a message, as deep as they go."""
     if isinstance(truth, dict) and isinstance(seen, dict) and "bytes" not in seen:
         for name, expected in truth.items():
-            compare_fields(agreement, expected, seen.get(name, _MISSING), f"{where}.{name}", truncated=truncated)
+            compare_fields(agreement, expected, seen.get(name, MISSING), f"{where}.{name}", truncated=truncated)
     elif isinstance(truth, list) and isinstance(seen, list):
         agreement.expect(
             "field",
             len(truth),
-            _MISSING if len(seen) < len(truth) else len(seen),
+            MISSING if len(seen) < len(truth) else len(seen),
             f"{where} length",
             truncated=truncated,
         )
@@ -330,12 +290,19 @@ def agree(count: int, head_bytes: int) -> dict[str, Agreement]:
     with ApacheKafka(request_log=True) as broker:
         broker.create_topic("orders", partitions=3)
         broker.create_topic("audit")
-        with Requests("protocol:kafka", f"--head-bytes={head_bytes}", f"--pid={broker.pid}", "--literals") as tool:
+        tool = Requests("protocol:kafka", f"--head-bytes={head_bytes}", f"--pid={broker.pid}", "--literals")
+        with tool, Capture(broker.port, "kafka") as capture:
             before = lines_of(broker)
             clients(broker, count)
             time.sleep(_SETTLE_S)
             entries = list(logged(broker, before))
+            capture.stop()
             records = tool.stop()
+            again = capture.records(f"--head-bytes={head_bytes}")
+            dissections = {
+                f"tshark, {source}": dissected.kafka(capture.messages(), its)
+                for source, its in (("live", records), ("from the capture", again))
+            }
     found: dict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
         found[record["client"], record["request_id"]].append(record)
@@ -344,7 +311,7 @@ def agree(count: int, head_bytes: int) -> dict[str, Agreement]:
         client = entry["connection"].split("-")[1]
         candidates = found[client, entry["requestHeader"]["correlationId"]]
         compare(agreements[software[entry["connection"]]], entry, candidates.pop(0) if candidates else None)
-    return agreements
+    return agreements | dissections
 
 
 def _software(entry: Fields) -> str:
@@ -356,5 +323,7 @@ def _software(entry: Fields) -> str:
 def rows(count: int, head_bytes: int) -> tuple[list[Row], list[str]]:
     """A row for each kind of client beside the broker's log, and the details of those that differ."""
     agreements = agree(count, head_bytes)
-    details = [f"{name}: {agreement.table()}" for name, agreement in agreements.items() if not agreement.agrees]
-    return [agreement.row(f"Kafka's request log, of {name}") for name, agreement in agreements.items()], details
+    titles = {name: f"Kafka's request log, of {name}" for name in agreements}
+    titles |= {name: name.replace("tshark", "tshark, of Kafka") for name in agreements if name.startswith("tshark")}
+    details = [agreement.table(titles[name]) for name, agreement in agreements.items() if not agreement.agrees]
+    return [agreement.row(titles[name]) for name, agreement in agreements.items()], details

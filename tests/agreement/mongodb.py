@@ -3,7 +3,8 @@
 Clients do some of everything, through every compressor that they have; beside each command that they sent, by its
 requestID, stands what their driver was told of it. mongod logs every command (`slowms: 0`): beside those, in order on
 each connection, stands its log. Compared are operation, target, status, error code, and where the record is not marked
-truncated nreturned and n. Each truth may leave things out; nothing that it says may be missing or different.
+truncated nreturned and n. Each truth may leave things out; nothing that it says may be missing or different. tshark
+reads all of the traffic, too.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient, UpdateOne, WriteConcern, monitoring
 from pymongo.errors import PyMongoError
 
+from tests.agreement import dissected
+from tests.agreement.agreement import MISSING, Agreement
 from tests.agreement.drivers import HERE, mongodb_go, mongodb_jars, node_modules
 from tests.agreement.table import Row
+from tests.agreement.tshark import Capture
 from tests.live.tool import Record, Requests
 from tests.servers import Mongod
 
@@ -35,10 +39,11 @@ _TITLES = {
     "go": "MongoDB's Go driver",
     "java": "MongoDB's Java driver",
     "mongod's log": "mongod's log",
+    "tshark, live": "tshark, of MongoDB, live",
+    "tshark, from the capture": "tshark, of MongoDB, from the capture",
 }
 _SETTLE_S = 1.0
 _AHEAD = 20  # records among which an entry of the log is looked for
-_SHOWN = 10  # differences of one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,69 +59,27 @@ class Truth:
     ended_us: int = 0  # since the epoch, in the log
 
 
-@dataclass
-class Agreement:
-    """How many commands, and where the records differ, by the field."""
-
-    commands: int = 0
-    truncated: int = 0
-    dropped: int = 0  # whose reply went by unseen, as the record says: l7top had no CPU
-    compared: Counter[str] = field(default_factory=Counter)
-    different: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def compare(self, truth: Truth, record: Record | None) -> None:
-        self.commands += 1
-        if record is None:
-            self.different["missing"].append(str(truth))
-            return
-        if record["status"] == "dropped":
-            self.dropped += 1
-            return
-        own = record["mongodb"]
-        truncated = record["truncated"]
-        self.truncated += truncated
-        status = "oneway" if not truth.acknowledged else "error" if truth.error_code else "ok"
-        told: list[tuple[str, Any, Any]] = [
-            ("operation", truth.operation, record.get("operation")),
-            ("target", truth.target, record.get("target")),
-            ("status", None if truth.error_code is None else status, record["status"]),
-            ("error code", truth.error_code, record.get("error_code", 0)),
-            ("nreturned", truth.nreturned, None if truncated and "nreturned" not in own else own.get("nreturned", -1)),
-            ("n", truth.n, None if truncated and "n" not in own else own.get("n", -1)),
-        ]
-        for name, expected, seen in told:
-            if expected is None or (seen is None and truncated):
-                continue
-            self.compared[name] += 1
-            if expected != seen:
-                self.different[name].append(f"{truth} but {json.dumps(record)}")
-
-    def table(self, title: str) -> str:
-        lines = [
-            f"{title}: {self.commands:,} commands, {self.truncated:,} records marked truncated, {self.dropped} dropped"
-        ]
-        for name in ("missing", *self.compared):
-            wrong = self.different.get(name, [])
-            compared = self.commands if name == "missing" else self.compared[name]
-            lines.append(f"  {name:<12} {compared:>9,} compared, {len(wrong)} differ")
-            lines += [f"    {each}" for each in wrong[:_SHOWN]]
-        return "\n".join(lines)
-
-    def row(self, truth: str) -> Row:
-        different = sum(map(len, self.different.values()))
-        return Row(truth, self.commands, self.compared.total(), different, self.truncated, self.dropped)
-
-    def add(self, other: Agreement) -> None:
-        self.commands += other.commands
-        self.truncated += other.truncated
-        self.dropped += other.dropped
-        self.compared += other.compared
-        for name, wrong in other.different.items():
-            self.different[name] += wrong
-
-    @property
-    def agrees(self) -> bool:
-        return self.commands > 0 and not any(self.different.values())
+def compare(agreement: Agreement, truth: Truth, record: Record | None) -> None:
+    agreement.requests[truth.operation] += 1
+    agreement.expect("record", True, record is not None, str(truth))
+    if record is None:
+        return
+    if record["status"] == "dropped":
+        agreement.dropped += 1
+        return
+    own, cut = record["mongodb"], record["truncated"]
+    agreement.truncated += cut
+    status = "oneway" if not truth.acknowledged else "error" if truth.error_code else "ok"
+    for name, expected, seen in (
+        ("operation", truth.operation, record.get("operation", MISSING)),
+        ("target", truth.target, record.get("target", MISSING)),
+        ("status", None if truth.error_code is None else status, record["status"]),
+        ("error code", truth.error_code, record.get("error_code", 0)),
+        ("nreturned", truth.nreturned, own.get("nreturned", MISSING)),
+        ("n", truth.n, own.get("n", MISSING)),
+    ):
+        if expected is not None:
+            agreement.expect(name, expected, seen, f"{truth} but {json.dumps(record)}", truncated=cut)
 
 
 # The drivers.
@@ -244,11 +207,10 @@ def with_driver(records: list[Record], application: str, truths: dict[int, Truth
     agreement = Agreement()
     for id, truth in truths.items():
         record = by_id.get(id)
-        agreement.compare(truth, record)
-        if record is not None and truth.operation != "endSessions":  # whose answer no client waits for
-            agreement.compared["seen from"] += 1
-            if record["seen_from"] != "both" and record["status"] != "dropped":
-                agreement.different["seen from"].append(json.dumps(record))
+        compare(agreement, truth, record)
+        if record is not None and truth.operation != "endSessions" and record["status"] != "dropped":
+            # No client waits for the answer to endSessions.
+            agreement.expect("seen from", "both", record["seen_from"], json.dumps(record))
     return agreement
 
 
@@ -311,7 +273,7 @@ def with_log(records: list[Record], logs: dict[str, list[Truth]]) -> Agreement:
         for truth in truths:
             ahead = range(at, min(at + _AHEAD, len(its)))
             found = next((n for n in ahead if _may_be(its[n], truth)), None)
-            agreement.compare(truth, None if found is None else its[found])
+            compare(agreement, truth, None if found is None else its[found])
             at = at if found is None else found + 1
     return agreement
 
@@ -339,7 +301,7 @@ def agree(
     with Mongod(replica_set=True, options=("--slowms", "0")) as mongod:
         tool = Requests("protocol:mongodb", f"--head-bytes={head_bytes}", f"--pid={mongod.pid}")
         truths: dict[str, dict[int, Truth]] = {}
-        with tool:
+        with tool, Capture(mongod.port, "mongo") as capture:
             since_us = int(time.time() * 1e6)
             for compressor in COMPRESSORS:
                 truths[f"pymongo-{compressor}"] = pymongo_client(mongod, rounds, compressor)
@@ -348,12 +310,19 @@ def agree(
                         truths[f"{name}-{compressor}"] = program_client(program, mongod, rounds, compressor)
             time.sleep(_SETTLE_S)
             logs = logged(mongod, since_us)
+            capture.stop()
             records = tool.stop()
+            again = capture.records(f"--head-bytes={head_bytes}")
+            dissections = [
+                (f"tshark, {source}", dissected.mongodb(capture.messages(), its))
+                for source, its in (("live", records), ("from the capture", again))
+            ]
         losses = {cause: n for cause, n in tool.ledger.items() if cause in ("ring_full", "dropped", "unpaired") and n}
         print(f"{len(records):,} requests, --head-bytes {head_bytes}, lost by l7top: {losses or 'none'}", flush=True)
-        for application, its in truths.items():
-            yield application, with_driver(records, application, its)
+        for application, told in truths.items():
+            yield application, with_driver(records, application, told)
         yield "mongod's log", with_log(records, logs)
+        yield from dissections
 
 
 def rows(rounds: int, head_bytes: int) -> tuple[list[Row], list[str]]:

@@ -197,6 +197,18 @@ def test_what_a_transactional_producer_sends() -> None:
     assert "paid" not in json.dumps(record)
 
 
+def test_partitions_that_join_a_transaction() -> None:
+    asked = {"v3_and_below_transactional_id": "payments", "v3_and_below_topics": [{"name": "t", "partitions": [0, 1]}]}
+    parts = [{"partition_index": number, "partition_error_code": 51 * number} for number in range(2)]
+    answer = {"results_by_topic_v3_and_below": [{"name": "t", "results_by_partition": parts}]}
+    record = exchange(24, 3, asked, answer).record
+    assert record["transactional_id"] == "payments"
+    assert record["partitions"] == [
+        {"topic": "t", "partition": 0, "error_code": 0},
+        {"topic": "t", "partition": 1, "error_code": 51, "error_name": "CONCURRENT_TRANSACTIONS"},
+    ]
+
+
 def test_a_session_and_its_epoch() -> None:
     record = exchange(1, 12, {"session_id": 9, "session_epoch": 4, "min_bytes": 1}, {"session_id": 9}).record
     assert (record["session_id"], record["session_epoch"], record["min_bytes"]) == (9, 4, 1)

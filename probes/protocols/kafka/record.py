@@ -22,6 +22,8 @@ from probes.records import Session
 _TOPIC_NAMES = ("topic", "topic_name", "name")
 _INDEXES = ("partition", "partition_index", "index")
 _OFFSETS = ("fetch_offset", "base_offset", "committed_offset", "offset")
+_ERRORS = ("error_code", "partition_error_code")
+_TRANSACTIONS = ("transactional_id", "v3_and_below_transactional_id")
 MAX_SEARCHED = 8  # partitions whose records are read in search of a trace context
 _NOT_ASKED_FOR = "forgotten_topics_data"
 _GENERATIONS = ("generation_id", "member_epoch", "generation_id_or_member_epoch")
@@ -98,7 +100,7 @@ def _told(asked: Walk | None, answered: Walk | None) -> dict[str, Any]:
     reply = answered.message if answered is not None else {}
     generations = (message.get(name) for message in (reply, request) for name in _GENERATIONS)
     facts = {
-        "transactional_id": request.get("transactional_id") or None,
+        "transactional_id": next((request[name] for name in _TRANSACTIONS if request.get(name)), None),
         "min_bytes": request.get("min_bytes"),
         "session_id": request.get("session_id"),
         "session_epoch": request.get("session_epoch", request.get("share_session_epoch")),
@@ -189,7 +191,7 @@ def _facts(fields: dict[str, Any], *, answers: bool) -> dict[str, Any]:
     blob = fields.get("records")
     offsets = (fields.get(name) for name in _OFFSETS)
     facts = {
-        "error_code": fields.get("error_code"),
+        "error_code": next((fields[name] for name in _ERRORS if name in fields), None),
         "bytes": blob.length if isinstance(blob, Blob) else None,
         "offset": next((offset for offset in offsets if offset is not None and offset >= 0), None),
     }
