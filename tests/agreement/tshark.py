@@ -64,7 +64,7 @@ class Capture:
 
     def messages(self) -> Iterator[Message]:
         ports = self._tshark("-T", "fields", "-e", "tcp.srcport", "-e", "tcp.dstport")
-        for line, layers in zip(ports, _packets(self._tshark("-T", "json", "-J", self._dissector)), strict=True):
+        for line, layers in zip(ports, packets(self._tshark("-T", "json", "-J", self._dissector)), strict=True):
             source, destination = map(int, line.split())
             asks = destination == self._port
             for name, node in layers:
@@ -87,7 +87,7 @@ class Capture:
             raise RuntimeError(f"tshark ended with {tshark.returncode}")
 
 
-def _packets(lines: Iterable[str]) -> Iterator[Node]:
+def packets(lines: Iterable[str]) -> Iterator[Node]:
     """The layers of each packet: of the whole list, which may be long, one element at a time."""
     packet: list[str] = []
     for line in lines:
