@@ -116,7 +116,7 @@ Attributes: TypeAlias = tuple[Attribute, ...]
 """What a plugin tells of a request or a reply beside its fields: names and values."""
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: what most of them have in common is the class' and need not be set
 class Request:
     """A parsed request. Protocols derive their own with more fields.
 
@@ -156,7 +156,7 @@ class Request:
         return ""
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: what most of them have in common is the class' and need not be set
 class Reply:
     """A parsed reply. Protocols derive their own with more fields.
 

@@ -27,7 +27,7 @@ class Memory:
     client: Client | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class MongoRequest(Request):
     """A request. `opcode` is the inner one of a compressed message, `compressor` how it was compressed.
 
@@ -58,7 +58,7 @@ class MongoRequest(Request):
         return shape_of(data)
 
 
-@dataclass(slots=True)
+@dataclass
 class MongoReply(Reply):
     """A reply. `cursor_id` and `returned` (documents) are there where they were found beyond the bytes of `data`.
 

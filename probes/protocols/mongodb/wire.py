@@ -8,6 +8,7 @@ MAX_MESSAGE_BYTES = 48_000_000 + 16 * 1024
 """The longest message a server takes (maxMessageSizeBytes), and some room for its own overhead."""
 
 HEADER_BYTES = 16
+OPCODE_AT = 12
 HEADER = Struct("<iiii")
 """messageLength (itself included), requestID, responseTo, opCode."""
 
