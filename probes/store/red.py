@@ -145,7 +145,8 @@ class Group:
         return row | _quantiles("", totals.durations) | _quantiles("wait_", totals.waits)
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """The cells of a connection's parties, as long as the connection's ends are these."""
 
     side: Side
@@ -183,7 +184,7 @@ class Red:
             or known.client is not session.client
         ):
             known = self._meet(session)
-        kind = _kind(session, shapes=self._shapes)
+        kind = _kind(session, self._shapes)
         cell = known.cells.get(kind)
         if cell is None:
             cell = self._new_cell(known, kind)
@@ -199,7 +200,7 @@ class Red:
         for parties, kind, cell in self._all():
             sums.setdefault(tuple(value(parties, kind) for value in get), Totals()).merge(cell)
         for session in waiting:
-            parties, kind = _parties(session), Kind(*_kind(session, shapes=self._shapes))
+            parties, kind = _parties(session), Kind(*_kind(session, self._shapes))
             sums.setdefault(tuple(value(parties, kind) for value in get), Totals()).add(session)
         groups = [Group(dict(zip(by, key, strict=True)), totals) for key, totals in sums.items()]
         groups.sort(key=lambda group: -group.totals.requests)
@@ -234,7 +235,7 @@ class Red:
         return cell
 
 
-def _kind(session: Session, *, shapes: bool) -> _Kind:
+def _kind(session: Session, shapes: bool) -> _Kind:
     request, reply = session.request, session.reply
     error = "" if reply is None or reply.failure is None else reply.failure.name
     if request is None:

@@ -18,6 +18,7 @@ from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.documents import (
     ARRAY,
     BINARY,
+    BOOL,
     CODE,
     DOCUMENT,
     FIXED_BYTES,
@@ -119,8 +120,8 @@ def _values(document: Document, depth: int) -> Iterator[tuple[int, int]]:
             if depth < _MAX_DEPTH:
                 yield from _values(Document(data, start + 4, end - 1, end - 1), depth + 1)
             continue
-        if not depth and (not number or key in _KEPT):
-            continue
+        if type == BOOL or (not depth and (not number or key in _KEPT)):
+            continue  # a driver's are nearly always the same, and each place less saves time
         if type in (STRING, CODE, SYMBOL):
             start, end = start + 4, end - 1
         elif type == BINARY:

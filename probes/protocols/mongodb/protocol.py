@@ -24,7 +24,7 @@ from probes.protocols.mongodb.layouts import Layouts
 from probes.protocols.mongodb.masking import beside_data, recordable
 from probes.protocols.mongodb.messages import Memory, MongoReply, MongoRequest
 from probes.protocols.mongodb.opened import Windows, open_message
-from probes.protocols.mongodb.replies import cursor_id_behind_batch, documents_of_batch, read_reply
+from probes.protocols.mongodb.replies import behind_batch, read_reply
 from probes.protocols.mongodb.requests import read_request
 from probes.protocols.mongodb.sections import BODY, SECTIONS_AT, SEQUENCE
 from probes.protocols.mongodb.wire import (
@@ -265,8 +265,7 @@ def _short_reply(data: bytes, head: Head | None) -> MongoReply | None:
         base = length - len(tail)
         if (at < base and tail) or base <= len(data):
             return None
-        cursor_id = cursor_id_behind_batch(data, tail, base)
-        returned = documents_of_batch(data, tail, base)
+        cursor_id, returned = behind_batch(data, tail, base)
         windows = ((base, tail),) if tail else ()
         answer = tail[at - base :] if tail else _OK_AND_NO_MORE
         if tail.find(STORED_CREDENTIAL) >= 0:
@@ -283,11 +282,10 @@ def _short_reply(data: bytes, head: Head | None) -> MongoReply | None:
     reply.data = data
     reply.failure = None
     reply.continues = flags & MORE_TO_COME != 0
-    reply.truncated = cut
-    reply.flags = flags
-    reply.cursor_id = cursor_id
-    reply.returned = returned
-    reply.windows = windows
+    if flags:
+        reply.flags = flags
+    if cut:
+        reply.truncated, reply.cursor_id, reply.returned, reply.windows = True, cursor_id, returned, windows
     return reply
 
 

@@ -198,6 +198,7 @@ def _read_command_reply(reply: MongoReply, document: Document, request: MongoReq
 _cursor_match = re.compile(rb"(?s)\x03cursor\x00.{4}\x04(?:first|next)Batch\x00").match
 _CURSOR_AT = SECTIONS_AT + 1 + INT32.size
 _ID = b"\x12id\x00"
+_ID_ELEMENT = Struct("<4sq")
 
 
 def cursor_id_behind_batch(data: bytes, rest: bytes, base: int) -> int | None:
@@ -205,18 +206,20 @@ def cursor_id_behind_batch(data: bytes, rest: bytes, base: int) -> int | None:
 
     None where it is not there: then nothing is known.
     """
+    return _id_at(rest, _batch_end(data, base))
+
+
+def behind_batch(data: bytes, rest: bytes, base: int) -> tuple[int | None, int | None]:
+    """That id, and how many documents the reply `data` begins to tell, where the last of them is in `rest` likewise."""
     at = _batch_end(data, base)
-    if at < 0 or not rest.startswith(_ID, at):
+    return _id_at(rest, at), _documents_until(rest, at - 1)
+
+
+def _id_at(rest: bytes, at: int) -> int | None:
+    if not 0 <= at <= len(rest) - _ID_ELEMENT.size:
         return None
-    return int.from_bytes(rest[at + len(_ID) : at + len(_ID) + 8], "little", signed=True)
-
-
-def documents_of_batch(data: bytes, rest: bytes, base: int) -> int | None:
-    """How many documents the reply `data` begins to tell, where the last of them is in `rest` at offset `base`.
-
-    None where it is not there.
-    """
-    return _documents_until(rest, _batch_end(data, base) - 1)
+    key, id = _ID_ELEMENT.unpack_from(rest, at)
+    return int(id) if key == _ID else None
 
 
 def _batch_end(data: bytes, base: int) -> int:
