@@ -83,11 +83,12 @@ _codecs: dict[type, Codec] = {}
 def _codec(message: type[Request] | type[Reply]) -> Codec:
     base = Request if issubclass(message, Request) else Reply
     first = _ASKED if base is Request else _ANSWERED
+    kept = {each.name: each.default for each in fields(message) if each.init and each.name not in _KEPT_APART}
     if message is not base:
         try:
             loads(dumps(message))
             hints = get_type_hints(message)
-            hashable = all(_is_hashable(hint) for name, hint in hints.items() if name not in _KEPT_APART)
+            hashable = all(_is_hashable(hints[name]) for name in kept)
         except Exception:  # whatever the class of a plugin does
             hashable = False
         if not hashable:
@@ -97,11 +98,11 @@ def _codec(message: type[Request] | type[Reply]) -> Codec:
     shared = list(first)
     own: list[str] = []
     bulk: list[str] = []
-    for name in (each.name for each in fields(message) if each.name not in {*first, *_KEPT_APART}):
+    for name in (name for name in kept if name not in first):
         plain = _plain_parts(hints[name])
         (shared if plain is None else bulk if bytes in plain else own).append(name)
     names = (*shared, *own)
-    unset = tuple(each.default for each in fields(message) if each.name in bulk)
+    unset = tuple(kept[name] for name in bulk)
     return Codec(message, _getter(names), names, len(shared), _getter(bulk) if bulk else None, tuple(bulk), unset)
 
 

@@ -229,7 +229,9 @@ def test_a_request_is_the_same_with_and_without_layouts(
     data = bytes(changed) if compressor is None else compressed(bytes(changed), compressor)
     protocol = taught(original)
     for each in (original, data):
-        assert outcome(protocol, each, cut) == outcome(MongoDB(), each, cut)
+        request = outcome(protocol, each, cut)
+        assert request == outcome(MongoDB(), each, cut)
+        assert request is None or request.shape == request.shape_of(request.data)
 
 
 def test_values_that_matter_in_an_aggregation_are_looked_at() -> None:

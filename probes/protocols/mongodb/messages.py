@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from probes.protocols.mongodb.commands import UNKNOWN_COMMAND, Command
@@ -44,6 +44,17 @@ class MongoRequest(Request):
     waits: bool = False  # its reply may open a cursor whose getMore waits for data
     cursor_id: int | None = None  # the one it asks for
     windows: Windows = ()
+    # The shape of all requests that differ from this one in values only, once one of them was asked for it.
+    its_shape: list[str] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def shape(self) -> str:
+        known = self.its_shape
+        if known is None:
+            return self.shape_of(self.data)
+        if not known:
+            known.append(self.shape_of(self.data))
+        return known[0]
 
     @property
     def application(self) -> str:

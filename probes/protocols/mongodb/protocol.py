@@ -82,8 +82,8 @@ _SHORT_BYTES = 8 * 1024  # what is longer, but for a cursor's batch, is not of t
 _MAX_COMMANDS = 4096
 
 # What is known of a request of the usual kind: where its body ends, its flags, its command and three fields of that,
-# and words that must not be in it.
-_Usual: TypeAlias = tuple[int, int, Command, str, str, tuple[str, ...], tuple[bytes, ...]]
+# words that must not be in it, and its shape.
+_Usual: TypeAlias = tuple[int, int, Command, str, str, tuple[str, ...], tuple[bytes, ...], list[str]]
 
 
 class MongoDB(WireProtocol):
@@ -132,7 +132,7 @@ class MongoDB(WireProtocol):
                 cursor_id = int(_int64(data, _CURSOR_ID_AT)[0])
                 if cursor_id in self._waiting:
                     return None
-        end, flags, command, name, target, targets, words = usual
+        end, flags, command, name, target, targets, words, shape = usual
         for word in words:
             if data.find(word) >= 0:
                 return None
@@ -157,6 +157,8 @@ class MongoDB(WireProtocol):
         request.client = memory.client
         request.plain = True
         request.cursor_id = cursor_id
+        if end == length:
+            request.its_shape = shape
         return request
 
     def _recognised(self, data: bytes) -> _Usual | None:
@@ -181,7 +183,7 @@ class MongoDB(WireProtocol):
             if data.find(word) >= 0:
                 return None
         # A layout's keys are known; of an aggregation values count as well.
-        usual = end, flags, command, name, target, targets, words if role is Role.AGGREGATE else ()
+        usual: _Usual = end, flags, command, name, target, targets, words if role is Role.AGGREGATE else (), []
         if role is not Role.GET_MORE:
             self._layouts.missed(data, end, usual)
         return usual
