@@ -73,13 +73,13 @@ class Writer:
         pending = self._pending
         for start in range(0, len(pending), _BATCH):
             self._append(self._pack(pending[start : start + _BATCH]))
+            if self._next - self._counted >= min(_FOLD_EVERY, self._capacity // 4):
+                self._count()  # before they are overwritten
         pending.clear()
         for start in range(0, len(self._passing), _BATCH):
             rows = self._pack(self._passing[start : start + _BATCH], kept=False)
             self._slots.add(records(b"".join(rows), ROW, 0, len(rows)))
         self._passing.clear()
-        if self._next - self._counted >= min(_FOLD_EVERY, self._capacity // 4):
-            self._count()
         self._header[At.HEARTBEAT_NS] = now_ns
 
     def fold(self, now_ns: int) -> None:
