@@ -254,9 +254,9 @@ def _add_capture_options(parser: _Parser, *, of_this_host: bool = False) -> None
     )
 
 
-def _headless_parser(command: str, description: str, *, of_this_host: bool = False) -> _Parser:
+def _headless_parser(prog: str, description: str, *, of_this_host: bool = False) -> _Parser:
     """The options of a command that captures for some time and prints."""
-    parser = _filtered_parser(f"l7top {command}", description, of_this_host=of_this_host)
+    parser = _filtered_parser(prog, description, of_this_host=of_this_host)
     _add_ending_options(parser)
     return parser
 
@@ -281,7 +281,6 @@ def _add_speed(parser: _Parser) -> None:
     parser.add_argument(
         "--speed",
         type=_speed,
-        default=_DEFAULTS.speed,
         metavar="SPEED",
         help="of a capture's file: 1x in its own pace, 10x, max as fast as it can be read (default: max)",
     )
@@ -293,6 +292,9 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
     for pid in arguments.pids:
         if arguments.source == LIVE and not os.path.exists(f"/proc/{pid}"):
             raise Refusal(f"argument --pid: there is no process {pid}: see {parser.prog} --help", ExitCode.USAGE)
+    speed = getattr(arguments, "speed", None)
+    if speed is not None and arguments.source in (LIVE, STDIN):
+        parser.error("argument --speed: it is for a capture's file, which --from names")
     _learn_plugins(arguments)
     try:
         selected = session_filter(" ".join(getattr(arguments, "filter", ())))
@@ -312,7 +314,7 @@ def _parse(parser: _Parser, words: Sequence[str]) -> tuple[argparse.Namespace, C
         memory=getattr(arguments, "memory", _DEFAULTS.memory),
         literals=getattr(arguments, "literals", False),
         max_cpu=float(arguments.max_cpu),
-        speed=getattr(arguments, "speed", _DEFAULTS.speed),
+        speed=_DEFAULTS.speed if speed is None else speed,
     )
     return arguments, options, selected
 
@@ -328,7 +330,9 @@ def dashboard(words: Sequence[str]) -> tuple[CaptureOptions, str]:
 
 
 def _requests(words: Sequence[str]) -> ExitCode:
-    parser = _headless_parser("requests", "One JSON line for each request and what became of it (README: the record).")
+    parser = _headless_parser(
+        "l7top requests", "One JSON line for each request and what became of it (README: the record)."
+    )
     parser.add_argument("--count", type=_bounded(1), metavar="N", help="end after this many requests")
     _add_literals(parser)
     parser.add_argument("--inflight", action="store_true", help="at the end, the requests that still wait for a reply")
@@ -347,7 +351,8 @@ def _requests(words: Sequence[str]) -> ExitCode:
 def _stat(words: Sequence[str], *, for_dashboard: bool = False) -> ExitCode:
     """`for_dashboard`: the dashboard was meant, but there is no terminal; its options have no meaning here."""
     parser = _headless_parser(
-        "stat", "Rate, errors and durations of each operation, over 10 s, a capture's time, or as long as --for says."
+        "l7top" if for_dashboard else "l7top stat",
+        "Rate, errors and durations of each operation, over 10 s, a capture's time, or as long as --for says.",
     )
     parser.add_argument(
         "--by",
@@ -401,7 +406,7 @@ def _record(words: Sequence[str]) -> ExitCode:
 
 def _report(words: Sequence[str]) -> ExitCode:
     description = "What the dashboard shows, as Markdown for the incident's channel."
-    parser = _headless_parser("report", description, of_this_host=True)
+    parser = _headless_parser("l7top report", description, of_this_host=True)
     arguments, options, _ = _parse(parser, words)
     where = parse(tokenize(" ".join(arguments.filter)))
     headless.report(options, where, seconds=arguments.seconds or _REPORT_SECONDS, ledger=arguments.ledger)

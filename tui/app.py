@@ -51,6 +51,7 @@ from tui.theme import THEME
 from tui.widgets.table import LineTable
 
 _ANSWER_S = 0.15  # that the collector takes to do what a key says, and to say so
+_TOLD_S = 4  # how long what was done, or failed, is told: over the last line
 _PLUGINS = 7  # the key of all panels of plugins
 _CUT = (Term("truncated", "=", "true"),)
 
@@ -80,6 +81,8 @@ class Dashboard(TerminalApp):
     ContentSwitcher > * { height: 1fr; }
     #footer { height: 1; }
     CommandPalette > Vertical { margin-top: 1; }
+    ToastRack { margin: 0; }
+    Toast { width: auto; max-width: 100%; margin: 0; padding: 0 1; }
     """
 
     def __init__(
@@ -334,15 +337,15 @@ class Dashboard(TerminalApp):
             else:
                 path = self._exporter.tables(panel.query(LineTable))
         except (OSError, Refusal, RecordingEndedError) as error:
-            self.notify(safe(str(error), 400), markup=False, severity="error", timeout=8)
+            self.notify(safe(str(error), 400), markup=False, severity="error", timeout=_TOLD_S)
         else:
-            self.notify(safe(f"written to {path}", 400), markup=False, timeout=8)
+            self.notify(safe(f"written to {path}", 400), markup=False, timeout=_TOLD_S)
 
     def _tell_recording(self) -> None:
         told = self._recorder.look() if self._recorder is not None else None
         if told is not None:
             severity: SeverityLevel = "error" if told.is_bad else "information"
-            self.notify(safe(told.sentence, 400), markup=False, severity=severity, timeout=8)
+            self.notify(safe(told.sentence, 400), markup=False, severity=severity, timeout=_TOLD_S)
 
     # Keys.
 
@@ -352,8 +355,8 @@ class Dashboard(TerminalApp):
         focused = self.screen_stack[0].focused
         if isinstance(focused, FilterInput):
             return rows("filter")
-        table = ("table",) if isinstance(focused, LineTable) else ()
-        return tuple(key for where in (self._panel.place, *table, "app") for key in rows(where))
+        of_table = focused.keys_here if isinstance(focused, LineTable) else ()
+        return (*rows(self._panel.place), *of_table, *rows("app"))
 
     def press(self, key: Key) -> None:
         """Do what `key` does, on the widget that it is for."""

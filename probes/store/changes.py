@@ -68,7 +68,8 @@ def where_of(kind: Kind, key: Key) -> tuple[Condition, ...]:
 def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Change]]:
     """How many seconds the baseline has, 0.0 where it is too short to compare with, and what changed since.
 
-    Of each kind the weightiest comes first, then of each kind the next. Raises FilterError.
+    Of each kind the weightiest comes first, what is new before all else, then of each kind the next; good news come
+    last. Raises FilterError.
     """
     before = view.baseline(_OPERATION, where)
     if before.seconds < LEAST_BASELINE_S:
@@ -80,8 +81,9 @@ def changes(view: View, where: Sequence[Condition] = ()) -> tuple[float, list[Ch
         *_clients(view.baseline(_CLIENT, where), view.groups(_CLIENT, Window.M1, where)),
         *_new_shapes(view, where, _by_key(before)),
     ]
-    kinds = [sorted((c for c in found if c.kind is kind), key=lambda c: -c.weight) for kind in Kind]
-    return before.seconds, [change for some in zip_longest(*kinds) for change in some if change is not None]
+    found.sort(key=lambda change: (change.before > 0, -change.weight))
+    *bad, faster = ([change for change in found if change.kind is kind] for kind in Kind)
+    return before.seconds, [change for some in zip_longest(*bad) for change in some if change is not None] + faster
 
 
 def begun_ns(view: View, change: Change, where: Sequence[Condition] = ()) -> int | None:

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from probes.filters import Term
+from probes.options import LIVE
 from probes.outputs.losses import ACCOUNTED, losses, plugin_troubles
 from probes.records import Status
 from probes.store.view import Facts, StoreUse, View, Window
@@ -20,7 +21,7 @@ from tui.widgets.table import AnyCell, Cell, Column, LineRow, LineTable
 from tui.words import clock
 
 MEANINGS = {
-    "seen": "told apart by the kernel program",
+    "seen": "told apart, whatever became of them",
     "sessions": "in a request or reply that is shown",
     "sampled_out": "counted, but left out of the log",
     "other_end": "the other end's view of the same",
@@ -60,6 +61,8 @@ MEANINGS = {
 }
 """What the ledger's causes mean, in the order in which they are shown."""
 
+_OF_KERNEL = frozenset(("ring_full", "unreadable", "connections_full", "calls_full", "too_many_in_a_call"))
+"""Shown of a capture only where there is something."""
 _OF_PLUGINS = frozenset(("aborted", "switched_off", "raw_lost", "raw_unsure", "raw_foreign"))
 _OF_CAPTURES = frozenset(
     (
@@ -116,7 +119,7 @@ class CapturePanel(Panel):
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         facts = view.facts()
-        self.query_one("#ledger", LineTable).set_rows(ledger_rows(facts.ledger))
+        self.query_one("#ledger", LineTable).set_rows(ledger_rows(facts.ledger, live=facts.source == LIVE))
         self.query_one("#costs", TextLines).show(self._costs(facts, view.use()))
         self.query_one(UnseenTable).show(facts, Work.of(view, window, ()))
 
@@ -136,11 +139,12 @@ class CapturePanel(Panel):
         peak = facts.ring_peak_bytes / facts.ring_bytes if facts.ring_bytes else 0.0
         store = use.used_bytes / use.size_bytes if use.size_bytes else 0.0
         cells = use.cells / use.cells_bound if use.cells_bound else 0.0
+        ring_words = f"of {_mib(facts.ring_bytes)}, at most {percent(peak)} % so far"
         kernel = "" if facts.kernel_cpu_percent is None else f", kernel {rate(facts.kernel_cpu_percent)} %"
         sampled = "all" if facts.sample_ratio >= 1 else f"{percent(facts.sample_ratio)} %"
         return [
             [Part("costs", "head")],
-            _gauge("ring", ring, f"of {_mib(facts.ring_bytes)}, at most {percent(peak)} % so far", peak > _MUCH),
+            *([_gauge("ring", ring, ring_words, peak > _MUCH)] if facts.ring_bytes else []),
             _gauge("store", store, f"of {_mib(use.size_bytes)}, {exact(use.rows)} requests since {_since(facts, use)}"),
             _gauge("cells", cells, f"of {exact(use.cells_bound)} for rates{_overflowed(use)}", bool(use.overflowed)),
             [
@@ -162,10 +166,11 @@ class CapturePanel(Panel):
         ]
 
 
-def ledger_rows(ledger: Mapping[str, int]) -> list[LineRow]:
+def ledger_rows(ledger: Mapping[str, int], *, live: bool = True) -> list[LineRow]:
     """What became of the messages, losses by the greatest first, then the causes that nothing was lost by."""
     lost = losses(ledger)
-    shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in _OF_PLUGINS | _OF_CAPTURES]
+    seldom = _OF_PLUGINS | _OF_CAPTURES | (frozenset() if live else _OF_KERNEL)
+    shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in seldom]
     accounted = [cause for cause in shown if cause in ACCOUNTED]
     never = [cause for cause in shown if cause not in accounted and cause not in lost]
     total = sum(lost.values())

@@ -32,7 +32,12 @@ OF_SHAPE = "requests of its shape"
 _HEX_OF_REQUEST, _HEX_OF_RESPONSE = "hex of the request", "hex of the response"
 _FOLDED: frozenset[Path] = frozenset({(_HEX_OF_REQUEST,), (_HEX_OF_RESPONSE,)})
 _UNTAUGHT = Untaught()
+_AT_ONCE = "at once"  # in less than the clock tells apart
 _BLOCK, _MOST_BLOCKS = 64, 64  # rows looked through for a neighbour on the connection
+
+
+class _FactTable(LineTable):
+    opens = "fold"
 
 
 class DetailPanel(Panel):
@@ -66,7 +71,7 @@ class DetailPanel(Panel):
 
     def compose(self) -> ComposeResult:
         yield TextLines(id="detail-head")
-        yield LineTable(COLUMNS, empty="nothing is known of it any more", id="detail-tree")
+        yield _FactTable(COLUMNS, empty="nothing is known of it any more", id="detail-tree")
 
     @property
     def row(self) -> Row | None:
@@ -177,7 +182,8 @@ class DetailPanel(Panel):
         )
         words = [Part(" ")]
         for name, ns in spans:
-            words += [Part(f"{name} ", "quiet"), Part(f"{numbers.duration(max(ns, 0))}   ", "loud")]
+            if ns > 0 or name.startswith("wait"):  # else its first byte and its last one were not told apart
+                words += [Part(f"{name} ", "quiet"), Part(f"{numbers.duration(ns) if ns > 0 else _AT_ONCE}   ", "loud")]
         seen = self._session.client_times if self._session is not None else None
         if seen is not None and seen.reply_first:
             between = numbers.duration(max(0, seen.duration - times.duration))
@@ -388,7 +394,9 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _size(number: int) -> str | None:
-    return f"{numbers.size(number)} ({numbers.exact(number)})" if number else None
+    if number < 1000:
+        return f"{number} B" if number else None
+    return f"{numbers.size(number)} ({numbers.exact(number)})"
 
 
 def _process(process: Process | None) -> str | None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from rich.cells import cell_len
 from textual.containers import Horizontal
 from textual.widget import Widget
 
 from probes.protocols.mongodb.lives import Lives
-from probes.store.view import Groups, View, Window
+from probes.store.view import UNKNOWN, Group, Groups, View, Window
 from tui.bindings import bindings
 from tui.following import Following
+from tui.glyphs import glyphs
 from tui.panel import Detail, Where
 from tui.screens.grouped import GroupedPanel, Grouping, by_error, by_process, heatmap_of, series_of
 from tui.screens.lives import LivesLines, OpenTable, compression_of, lives_lines
 from tui.widgets.graph import AreaGraph, HeatMap
-from tui.widgets.groups import USUAL, key_measure
+from tui.widgets.groups import USUAL, Measure, key_measure
 from tui.widgets.lines import Part, TextLines
 from tui.widgets.numbers import percent, rate
-from tui.widgets.table import Column, LineTable
+from tui.widgets.table import AnyCell, Cell, Column, LineTable
 
 _COMMAND = Column("command", "command", 10, flexible=True, most=13)
 _TARGET = Column("target", "target", 12, flexible=True, most=48)
@@ -61,7 +64,7 @@ class MongoDBPanel(GroupedPanel):
             "shape": Grouping(
                 ("shape", "target"),
                 (
-                    key_measure(0, Column("shape", "shape", 24, flexible=True, most=120)),
+                    shape_measure(),
                     key_measure(1, Column("target", "target", 16, priority=4)),
                     *USUAL,
                 ),
@@ -111,8 +114,9 @@ class MongoDBPanel(GroupedPanel):
             self.post_message(Detail(row))
 
     def show_below(self, view: View, window: Window, where: Where) -> None:
-        line = opcodes_line(view.groups(("opcode",), window, where), self._following.lives)
-        self.query_one("#mongodb-opcodes", TextLines).show([line])
+        opcodes = self.query_one("#mongodb-opcodes", TextLines)
+        groups = view.groups(("opcode",), window, where)
+        opcodes.show([opcodes_line(groups, self._following.lives, opcodes.size.width)])
         self.query_one(HeatMap).show(f"latency  {window.label}, darker is more", heatmap_of(view, window, where))
         if self.has_class("wide"):
             series = series_of(view, window, where)
@@ -123,19 +127,42 @@ class MongoDBPanel(GroupedPanel):
             self.query_one("#mongodb-errors", AreaGraph).show(f"err/s  {window.label}", errors, "bad")
 
 
-def opcodes_line(groups: Groups, lives: Lives) -> list[Part | str]:
-    """Which opcodes carry the requests, as parts of all of them, and how many a second are of the legacy ones."""
+def shape_measure() -> Measure:
+    """What is asked. What the log's requests ask is read bit by bit, so it may not be known yet."""
+    known = key_measure(0, Column("shape", "shape", 24, flexible=True, most=120))
+
+    def cell(groups: Groups, group: Group) -> AnyCell:
+        return Cell(f"{glyphs().cut} not read yet", "quiet") if group.key[0] == UNKNOWN else known.cell(groups, group)
+
+    return replace(known, cell=cell)
+
+
+def opcodes_line(groups: Groups, lives: Lives, width: int) -> list[Part]:
+    """Which opcodes carry the requests, as parts of all of them, and how many a second are of the legacy ones; as much
+    of that as there is room for.
+    """
+    line: list[Part] = []
+    for piece in _opcodes(groups, lives):
+        if sum(cell_len(part.text) for part in (*line, *piece)) <= width:
+            line += piece
+    return line
+
+
+def _opcodes(groups: Groups, lives: Lives) -> Iterator[tuple[Part, ...]]:
+    """Pieces that say something each."""
+    yield (Part(" opcodes  ", "title"),)
     requests = {str(group.key[0]): group.totals.requests for group in groups.groups if group.totals.requests}
     total = sum(requests.values())
-    line: list[Part | str] = [Part(" opcodes  ", "title")]
     if not total:
-        return [*line, Part("none in this window", "quiet")]
+        yield (Part("none in this window", "quiet"),)
+        return
     for opcode, count in requests.items():
         if opcode == "" or opcode.startswith((_MESSAGE, _COMPRESSED)):
-            part = Part(f"{percent(count / total)} % ", "loud")
-            line += [f" {opcode or 'not known'} ", part, compression_of(lives, opcode)]
+            yield Part(f" {opcode or 'not known'} "), Part(f"{percent(count / total)} % ", "loud")
+            yield (Part(compression_of(lives, opcode)),)
     legacy = {name: count for name, count in requests.items() if name and not name.startswith((_MESSAGE, _COMPRESSED))}
     if not legacy:
-        return [*line, Part(" legacy 0", "quiet")]
-    per_second = rate(groups.rate(sum(legacy.values())))
-    return [*line, Part(f" legacy {per_second}/s ", "warn"), f"({', '.join(legacy)})"]
+        yield (Part(" legacy 0", "quiet"),)
+        return
+    yield (Part(f" legacy {rate(groups.rate(sum(legacy.values())))}/s ", "warn"),)
+    yield (Part(f"({', '.join(legacy)})"),)

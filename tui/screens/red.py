@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.widget import Widget
@@ -154,9 +155,10 @@ class RedGraphs(Widget):
     RedGraphs { display: none; height: auto; }
     RedGraphs Grid { grid-size: 3; grid-gutter: 0 2; height: auto; grid-rows: 5; }
     .-tall RedGraphs { display: block; }
-    .-wide RedGraphs Grid { grid-size: 6; grid-rows: 7; }
-    .-wide RedGraphs AreaGraph { height: 7; }
+    RedGraphs.one-row Grid { grid-size: 6; grid-rows: 7; }
+    RedGraphs.one-row AreaGraph { height: 7; }
     """
+    _ONE_ROW_FROM = 160  # cells: there are enough for the title and the largest value of each
     _MEASURES: Sequence[tuple[str, Callable[[Point], float | None], Callable[[float], str]]] = (
         ("req/s", request_rate, rate),
         ("errors", error_percent, lambda value: f"{rate(value)} %"),
@@ -168,6 +170,9 @@ class RedGraphs(Widget):
             for _ in range(2):
                 for _, _, name_value in self._MEASURES:
                     yield AreaGraph(name_value=name_value)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= self._ONE_ROW_FROM, "one-row")
 
     def show(self, red: Red) -> None:
         graphs = list(self.query(AreaGraph))

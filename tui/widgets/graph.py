@@ -115,7 +115,7 @@ class AreaGraph(LineWidget):
         if y == 0:
             known = [value for value in self._values if value is not None]
             top = f" max {self._name_value(max(known)) if known else glyphs().none}"
-            return (Part(fit(self._title, width - len(top)), "quiet"), Part(top, "quiet"))
+            return (Part(fit(self._title, max(0, width - len(top))), "quiet"), Part(top, "quiet"))
         drawn_of = (width, height, self._values)
         if self._drawn[0] != drawn_of:
             self._drawn = (drawn_of, area(self._values, width, height - 1))

@@ -117,6 +117,8 @@ class LogRows(Sequence[LogRow]):
 class LogTable(LineTable):
     """`show(rows)`; `place` says how far from the newest its top is."""
 
+    opens = "open"
+
     def __init__(self, *, empty: str, id: str) -> None:
         super().__init__(COLUMNS, empty=empty, id=id)
         self._log: LogRows | None = None

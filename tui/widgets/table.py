@@ -24,7 +24,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui.bindings import bindings
+from tui.bindings import Key, bindings, rows
 from tui.glyphs import glyphs
 from tui.text import fit
 from tui.widgets.lines import Line, LineWidget, Part
@@ -116,6 +116,10 @@ def place(columns: Sequence[Column], width: int) -> tuple[Placed, ...]:
     return tuple(placed)
 
 
+_OPEN = "table.open"
+_SORTING = frozenset({"table.sort", "table.left", "table.right", "table.invert"})
+
+
 class LineTable(LineWidget, can_focus=True):
     """The table; its first line is the head."""
 
@@ -128,6 +132,8 @@ class LineTable(LineWidget, can_focus=True):
         Binding("home", "edge(0)", "first row", show=False),
         Binding("end", "edge(1)", "last row", show=False),
     ]
+    opens: ClassVar[str] = "requests"
+    """What stands behind a row, in a word for the footer."""
 
     class Chosen(Message):
         """Enter or a double click on a row."""
@@ -212,6 +218,16 @@ class LineTable(LineWidget, can_focus=True):
     def page(self) -> int:
         """How many rows are on screen."""
         return max(self.size.height - 1, 1)
+
+    @property
+    def keys_here(self) -> tuple[Key, ...]:
+        """The keys of a table that mean something in this one."""
+        sortable = any(column.sortable for column in self.columns)
+        return tuple(
+            key._replace(label=self.opens) if key.id == _OPEN else key
+            for key in rows("table")
+            if sortable or key.id not in _SORTING
+        )
 
     @property
     def cursor_row(self) -> AnyRow | None:
