@@ -311,6 +311,16 @@ def test_most_compressed_messages_have_room_to_be_compressed_again() -> None:
     assert sum(found) >= 0.9 * len(found)
 
 
+@pytest.mark.parametrize("compressor", [1, 2, 3])
+@pytest.mark.parametrize("filter", [{"number": 5}, {"$nonsense": 1}, {"name": "bob", "created": {"$gt": 5}}])
+def test_so_have_short_ones(filter: dict[str, Any], compressor: int) -> None:
+    """Where a mask takes more room than what it hides, too: a signature of zeros."""
+    clock = {"clusterTime": Timestamp(1, 2), "signature": {"hash": Binary(bytes(20)), "keyId": Int64(0)}}
+    asked = {"find": "orders", "filter": filter, "limit": 10, "lsid": LSID, "$clusterTime": clock, "$db": "shop"}
+    assert_same((head(compressed_by(compressor, command(asked))), head(answer(FAILED))))
+    assert len(of(head(compressed_by(compressor, command(asked))), head(answer(FAILED)))[0].data) > COMPRESSED_BYTES
+
+
 @pytest.mark.parametrize("compressor", [0, 1, 2, 3])
 @pytest.mark.parametrize("cut", [200, 300, 400])
 def test_of_a_cut_compressed_message_the_beginning_is_recorded(compressor: int, cut: int) -> None:

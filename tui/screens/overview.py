@@ -34,15 +34,15 @@ class OverviewPanel(Panel):
     SCOPED_CSS = False  # what the size of the terminal decides is said of the screen
     DEFAULT_CSS = """
     OverviewPanel { layout: vertical; }
-    OverviewPanel Grid { height: 1fr; grid-size: 2; grid-columns: 3fr 2fr; grid-rows: 4fr 5fr 3fr; grid-gutter: 0 2; }
+    OverviewPanel > Grid { height: 1fr; grid-size: 2; grid-columns: 3fr 2fr; grid-rows: 4fr 5fr 3fr; grid-gutter: 0 2; }
     OverviewPanel #changes, OverviewPanel #failing { column-span: 2; }
     OverviewPanel #overview-processes { height: 3; }
     OverviewPanel #overview-unseen { height: auto; max-height: 3; }
-    OverviewPanel.-quiet Grid, OverviewPanel.-quiet RedGraphs { display: none; }
+    OverviewPanel.-quiet > Grid, OverviewPanel.-quiet RedGraphs { display: none; }
     OverviewPanel.-quiet #overview-unseen { max-height: 100%; }
     .-tall OverviewPanel #overview-processes { height: 6; }
     .-tall OverviewPanel #overview-unseen { max-height: 6; }
-    .-wide OverviewPanel Grid { grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; }
+    .-wide OverviewPanel > Grid { grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; }
     .-wide OverviewPanel #changes, .-wide OverviewPanel #failing { column-span: 1; }
     """
     ident = "overview"

@@ -121,14 +121,18 @@ def sealed(head: bytes, body: bytes, *, total: int) -> bytes:
     room = min(len(head), total) - COMPRESSED_BYTES
     if compressor_id == _NOOP:
         return head[:COMPRESSED_BYTES] + body.ljust(room, b"\0")
-    packed = zlib.compress(body, 9)
-    if len(packed) == room and compressor_id == _ZLIB:
-        return header + packed
-    if len(packed) >= room:
-        return head[:COMPRESSED_BYTES]
-    if len(head) >= total:
-        packed = packed.ljust(room - 1, b"\0")
-    return header + packed + bytes([compressor_id])
+    for strategy in _STRATEGIES:  # where one has too little room, another one often has enough
+        deflate = zlib.compressobj(9, strategy=strategy)
+        packed = deflate.compress(body) + deflate.flush()
+        if len(packed) == room and compressor_id == _ZLIB:
+            return header + packed
+        if len(packed) < room:
+            whole = len(head) >= total
+            return header + (packed.ljust(room - 1, b"\0") if whole else packed) + bytes([compressor_id])
+    return head[:COMPRESSED_BYTES]
+
+
+_STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_RLE)
 
 
 def _snappy(body: bytes, size: int) -> bytes | None:
