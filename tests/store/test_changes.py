@@ -81,6 +81,14 @@ def test_of_each_kind_the_weightiest_comes_first(view: View) -> None:
     told = changes(view)[1]
     first = [change.kind for change in told[: len({change.kind for change in told})]]
     assert first == sorted(set(first))
+    for kind in Kind:
+        of_kind = [change for change in told if change.kind is kind]
+        assert of_kind == sorted(of_kind, key=lambda change: (change.before > 0, -change.weight))
+
+
+def test_good_news_come_last(view: View) -> None:
+    kinds = [change.kind for change in changes(view)[1]]
+    assert Kind.FASTER not in kinds[: len(kinds) - kinds.count(Kind.FASTER)]
 
 
 def test_a_filter_holds_here_too(view: View) -> None:

@@ -380,3 +380,32 @@ def test_every_key_is_in_the_table_once_per_place() -> None:
         keys = [name for key in rows(place) for name in key.keys.split(",")]
         assert len(keys) == len(set(keys))
     assert len({key.id for key in TABLE}) == len(TABLE)
+
+
+async def test_keys_are_offered_where_they_do_something(view: View) -> None:
+    async with dashboard(view, NOW_NS, (120, 24)) as (app, pilot):
+        for keys, expected in ((("2",), "enter requests  s sort"), (("4",), "enter open"), (("enter",), "enter fold")):
+            await press(pilot, *keys)
+            last = lines(app)[-1]
+            assert expected in last
+            assert ("s sort" in last) is (keys == ("2",))
+            await press(pilot, "down")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 150, 160])
+async def test_titles_of_graphs_are_whole(view: View, width: int) -> None:
+    async with dashboard(view, NOW_NS, (width, 40)) as (app, pilot):
+        await pilot.pause()
+        titles = [line for line in lines(app) if " max " in line]
+        assert sum(line.count(" max ") for line in titles) == 6
+        assert not any("…" in line for line in titles)
+
+
+async def test_of_a_file_nothing_is_said_of_the_kernel(view: View) -> None:
+    model = Model(START_NS)
+    model.set_facts(replace(view.facts(), source="a.pcap", ring_bytes=0, kernel_cpu_percent=None))
+    async with dashboard(model, NOW_NS, (120, 40)) as (app, pilot):
+        await press(pilot, "6")
+        shown = text(app)
+        assert "kernel" not in shown
+        assert "ring" not in shown

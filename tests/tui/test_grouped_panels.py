@@ -8,6 +8,7 @@ import pytest
 from bson import Binary, Int64
 
 from probes.filters import Term
+from probes.protocols.mongodb.lives import Lives
 from probes.store.view import Is, View, Window
 from tests.store.model import Model
 from tests.store.synthetic import LOADS, SECOND, START_NS, Traffic
@@ -18,7 +19,7 @@ from tests.unit.mongodb_messages import LSID
 from tui.screens.grouped import GroupedPanel
 from tui.screens.kafka import KafkaPanel
 from tui.screens.lives import OpenTable
-from tui.screens.mongodb import MongoDBPanel
+from tui.screens.mongodb import MongoDBPanel, opcodes_line
 from tui.widgets.table import LineTable
 
 NOW_NS = START_NS + 60 * SECOND
@@ -209,3 +210,13 @@ async def test_clients_are_shown_with_their_software() -> None:
         panel.focus_table()
         await press(pilot, "c")
         assert "apache-kafka-java 3.7.0" in text(stage)
+
+
+def test_the_line_of_opcodes_says_nothing_by_half(lively: View) -> None:
+    groups = lively.groups(("opcode",), Window.M1, (Is("protocol", "mongodb"),))
+    whole = [part.text for part in opcodes_line(groups, Lives(), 200)]
+    assert whole[-1].startswith(" legacy")
+    for width in range(200):
+        shown = [part.text for part in opcodes_line(groups, Lives(), width)]
+        assert sum(map(len, shown)) <= width
+        assert set(shown) <= set(whole)

@@ -123,6 +123,16 @@ def test_options_reach_the_collector(l7top: Run) -> None:
             "unrecognized arguments: --frm: see l7top requests --help",
         ),
         (
+            ["--memory", "3"],
+            ExitCode.USAGE,
+            "argument --memory: '3' is no size such as 64M or 1G: see l7top --help",
+        ),
+        (
+            ["--speed", "2x"],
+            ExitCode.USAGE,
+            "argument --speed: it is for a capture's file, which --from names: see l7top --help",
+        ),
+        (
             ["requests", "--for", "soon"],
             ExitCode.USAGE,
             "argument --for: 'soon' is no time such as 10s, 500ms, 2m or 1h",
