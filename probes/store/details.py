@@ -12,7 +12,7 @@ import marshal
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
@@ -41,7 +41,8 @@ MARSHAL_VERSION = 2  # without back-references, which cost more than they save
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How messages of class `of` are taken apart and made again.
+    """How messages of class `of` are taken apart and made again. What of it cannot be looked up (lists, dicts) is only
+    for the collector itself, and made again as the class sets it.
 
     `take` gives the attributes `names`, of which the first `shared` are shared and the others numbers of their own.
     `bulk` gives those that hold bytes, which are too many to be compared; it is None where there are none. Where they
@@ -84,17 +85,17 @@ def _codec(message: type[Request] | type[Reply]) -> Codec:
     base = Request if issubclass(message, Request) else Reply
     first = _ASKED if base is Request else _ANSWERED
     kept = {each.name: each.default for each in fields(message) if each.init and each.name not in _KEPT_APART}
+    hints: dict[str, Any] = {}
     if message is not base:
         try:
             loads(dumps(message))
             hints = get_type_hints(message)
-            hashable = all(_is_hashable(hints[name]) for name in kept)
+            unhashable = {name for name in kept if not _is_hashable(hints[name])}
         except Exception:  # whatever the class of a plugin does
-            hashable = False
-        if not hashable:
             return codec(base)
-    else:
-        hints = {}
+        if any(kept[name] is MISSING for name in unhashable):
+            return codec(base)
+        kept = {name: default for name, default in kept.items() if name not in unhashable}
     shared = list(first)
     own: list[str] = []
     bulk: list[str] = []

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.records import Session, Status
+from probes.protocols.kafka.messages import KafkaReply, KafkaRequest
+from probes.protocols.mongodb.messages import MongoReply, MongoRequest
+from probes.records import Reply, Request, Session, Status
+from probes.store.details import codec
 from probes.store.reader import Reader
 from probes.store.view import GROUP_FIELDS, Window
 from probes.store.writer import Writer
@@ -84,3 +88,8 @@ def test_sessions_come_back(ended: list[Session], text: str) -> None:
 def _waiting(session: Session) -> Session:
     times = session.times._replace(reply_first=0, reply_last=0)
     return replace(session, status=Status.INFLIGHT, reply=None, times=times, reply_bytes=0, client_times=None)
+
+
+@pytest.mark.parametrize("message", [MongoRequest, MongoReply, KafkaRequest, KafkaReply])
+def test_the_built_in_protocols_messages_are_kept_as_what_they_are(message: type[Request] | type[Reply]) -> None:
+    assert codec(message).of is message
