@@ -98,12 +98,13 @@ class Shadow:
 
     def exchange(self, id: int | None, times: Times) -> None:
         """When the request, the reply or both passed the client's end; 0 where that is told apart."""
+        _, request_last, reply_first, reply_last = times
         if self._times:
             earlier = self._times.pop(id, None)
-            if earlier is not None and earlier.reply_last == 0 and times.request_last == 0:
-                times = Times(earlier.request_first, earlier.request_last, times.reply_first, times.reply_last)
+            if earlier is not None and earlier.reply_last == 0 and request_last == 0:
+                times = Times(earlier.request_first, earlier.request_last, reply_first, reply_last)
         session = self._sessions.get(id)
-        if session is not None and (times.reply_last or session.reply is None):
+        if session is not None and (reply_last or session.reply is None):
             del self._sessions[id]
             self._join(session, times)
             return

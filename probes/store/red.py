@@ -71,12 +71,12 @@ class Totals:
     def add(self, session: Session) -> None:
         self.requests += 1
         self.request_bytes += session.request_bytes
-        times = session.times
-        if times.reply_last:
+        _, request_last, reply_first, reply_last = session.times
+        if reply_last:
             self.responses += 1
             self.response_bytes += session.reply_bytes
             request = session.request
-            duration = times.reply_first - times.request_last
+            duration = reply_first - request_last
             if duration < 0:
                 duration = 0
             if request is not None and request.long_poll:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
 from probes.filters import parse, tokenize
-from probes.records import Session
+from probes.records import Connection, Session
 from probes.store.reader import Reader
 from probes.store.view import GROUP_FIELDS, Condition, Groups, Is, Quantiles, Totals, View, Window
 from probes.store.writer import Writer
@@ -97,10 +97,11 @@ def same_groups(measured: Groups, exact: Groups) -> None:
     assert (measured.start_ns, measured.end_ns, measured.by) == (exact.start_ns, exact.end_ns, exact.by)
 
 
-def facts_of(session: Session | None) -> str:
+def facts_of(session: Session | None) -> list[object]:
     """All that a session says, to be compared: connections are equal where what they say is."""
     assert session is not None
-    return repr(session)
+    values = (getattr(session, each.name) for each in fields(session))
+    return [asdict(value) if isinstance(value, Connection) else value for value in values]
 
 
 @pytest.mark.parametrize("window", Window)

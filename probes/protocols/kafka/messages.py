@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from probes.protocols.kafka.fetch_sessions import FetchSession, Topic
@@ -38,8 +38,9 @@ class KafkaRequest(Request):
     incremental: bool = False  # goes on with one: names only what is new or has moved
     topic_ids: tuple[str, ...] = ()  # of a fetch session, in step with the targets
     client: Client = UNKNOWN_CLIENT
-    asked: Offsets = ()  # from where on, in a fetch session, and
-    forgotten: tuple[tuple[Topic, list[int]], ...] = ()  # for which partitions no longer
+    # In a fetch session, for whoever follows those, and kept nowhere: from where on it asks, and for what no longer.
+    asked: Offsets = field(default=(), compare=False)
+    forgotten: tuple[tuple[Topic, list[int]], ...] = field(default=(), compare=False)
     token: bool = False  # a bare SASL token: nothing of it is kept
 
     @property
@@ -53,7 +54,7 @@ class KafkaReply(Reply):
 
     throttle_ms: int | None = None
     windows: Windows = ()
-    ends: Offsets = ()  # where partitions end, in a fetch session
+    ends: Offsets = field(default=(), compare=False)  # where partitions end, in a fetch session: kept nowhere
 
 
 @dataclass(slots=True)
