@@ -13,10 +13,11 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from probes.outputs.record import WallClock, session_record
 from tests.live.recorder import Record
-from tests.live.tool import Requests
+from tests.live.tool import TIMEOUT_S, Requests
 from tests.recording.replay import sessions
 from tests.recording.test_packets import tshark
 from tests.servers import Mongod
+from tests.tui.pty_session import REPOSITORY, pty_session
 
 pytestmark = pytest.mark.live
 
@@ -81,6 +82,34 @@ def test_a_recording_replays_to_what_was_seen_and_hides_values(
     assert SECRET[:6].encode() not in path.read_bytes()
     operations = tshark(path, "-d", f"tcp.port=={mongod.port},mongo", "-T", "fields", "-e", "mongo.opcode")
     assert Counter(filter(None, operations))["2012" if compressors else "2013"] >= 20
+
+
+@pytest.mark.parametrize("compressors", ["", "zlib"])
+def test_what_the_dashboard_records_replays_to_the_same(tmp_path: Path, mongod: Mongod, compressors: str) -> None:
+    environment, last = {"PYTHONPATH": REPOSITORY}, ["target:recorded.orders", "operation:aggregate"]
+    with (
+        pty_session(["-m", "tui.main", *last], columns=120, environment=environment, folder=tmp_path) as screen,
+        Record(tmp_path / "it.pcapng") as recorder,
+    ):
+        assert screen.read_until("LIVE", TIMEOUT_S), screen.text
+        screen.press("r")
+        assert screen.read_until("recording what ends from now on", TIMEOUT_S), screen.text
+        work(mongod, compressors)
+        screen.press("4")
+        assert screen.read_until(" log 2 of ", TIMEOUT_S), screen.text
+        screen.press("r")
+        assert screen.read_until("requests recorded", TIMEOUT_S), screen.text
+        assert recorder.stop() == 0, recorder.narration
+        screen.press("q")
+        assert screen.process.wait(TIMEOUT_S) == 0
+
+    (path,) = tmp_path.glob("l7top-*.pcapng")
+    of_dashboard, of_command = (
+        [record for record in replayed(each) if record.get("target", "").startswith("recorded")]
+        for each in (path, tmp_path / "it.pcapng")
+    )
+    assert len(of_dashboard) >= 12
+    assert comparable(of_dashboard) == comparable(of_command)
 
 
 def test_with_literals_values_are_kept_and_passwords_are_not(tmp_path: Path, mongod: Mongod) -> None:

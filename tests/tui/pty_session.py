@@ -68,9 +68,14 @@ class PtySession:
 
 @contextlib.contextmanager
 def pty_session(
-    arguments: Sequence[str], *, columns: int = 80, rows: int = 24, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    *,
+    columns: int = 80,
+    rows: int = 24,
+    environment: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] = REPOSITORY,
 ) -> Iterator[PtySession]:
-    """`python ARGUMENTS` on a terminal of that size; ended at the end."""
+    """`python ARGUMENTS` in `folder`, on a terminal of that size; ended at the end."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
@@ -78,7 +83,7 @@ def pty_session(
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        cwd=REPOSITORY,
+        cwd=folder,
         env={**os.environ, "TERM": "xterm-256color", "TZ": "UTC", "LANG": "C.UTF-8", **(environment or {})},
         start_new_session=True,
     )
