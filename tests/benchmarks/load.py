@@ -1,4 +1,4 @@
-"""Saturates a mongod: processes that send one `find` after the other over a socket each, with little work of their own.
+"""Load for a mongod: processes that send one `find` after the other over a socket each, with little work of their own.
 
 The command is encoded once, as a driver would (lsid, $db), and only its requestID changes; the reply is not decoded.
 """
@@ -18,15 +18,19 @@ import bson
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
+_AHEAD_S = 0.001  # of its rate, before a client pauses
 
 
 class Load:
-    """`connections` clients of the mongod at `port`, from entry to exit."""
+    """`connections` clients of the mongod at `port`, from entry to exit; together they ask `rate` times a second, or as
+    often as they are answered.
+    """
 
-    def __init__(self, port: int, connections: int = 3) -> None:
+    def __init__(self, port: int, connections: int = 3, *, rate: float | None = None) -> None:
+        each = None if rate is None else rate / connections
         self._counts: list[Synchronized[int]] = [multiprocessing.Value("q", 0, lock=False) for _ in range(connections)]
         self._processes = [
-            multiprocessing.Process(target=_run, args=(port, count), daemon=True) for count in self._counts
+            multiprocessing.Process(target=_run, args=(port, count, each), daemon=True) for count in self._counts
         ]
 
     def __enter__(self) -> Self:
@@ -48,13 +52,16 @@ class Load:
             process.join()
 
 
-def _run(port: int, count: Synchronized[int]) -> None:
+def _run(port: int, count: Synchronized[int], rate: float | None) -> None:
     session = {"id": bson.Binary(uuid.uuid4().bytes, 4)}
     command = {"find": "orders", "filter": {"_id": 1}, "limit": 1, "singleBatch": True, "lsid": session, "$db": "bench"}
     body = struct.pack("<IB", 0, 0) + bson.encode(command)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        began = time.monotonic()
         while True:
+            if rate is not None and (ahead := began + count.value / rate - time.monotonic()) > _AHEAD_S:
+                time.sleep(ahead)
             request = _HEADER.pack(16 + len(body), count.value + 1, 0, _OP_MSG) + body
             connection.sendall(request)
             reply = connection.recv(65536)
