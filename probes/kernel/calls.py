@@ -44,16 +44,8 @@ CALLS = (
 
 # Those whose beginning matters even where the kernel has tracepoints within the calls: when they began to send, and
 # what is no more once they return.
-ENTERED = frozenset(
-    {
-        CallKind.WRITE,
-        CallKind.WRITEV,
-        CallKind.SENDMSG,
-        CallKind.SENDFILE,
-        CallKind.CLOSE,
-        CallKind.CLOSE_RANGE,
-    }
-)
+SENDING = frozenset({CallKind.WRITE, CallKind.WRITEV, CallKind.SENDMSG, CallKind.SENDFILE})
+CLOSING = frozenset({CallKind.CLOSE, CallKind.CLOSE_RANGE})
 
 
 def numbers() -> dict[int, Call]:

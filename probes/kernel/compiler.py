@@ -50,6 +50,7 @@ TAILS = ("walk", "walk_raw")  # the entries of the map `tails`
 RAW_PROGRAMS = {"on_thread_exit": "sched_process_exit", "on_exec": "sched_process_exec"}
 SOCKET_PROGRAMS = {"on_received": "sock_recv_length", "on_sent": "sock_send_length"}
 OLDER_PROGRAMS = {"on_received": "tcp_rcv_space_adjust"}
+SENDING_PROGRAMS = {"on_sending": "tcp_sendmsg_locked"}  # from Linux 6.16 on
 CALIBRATION = {"on_any_call": "sys_enter"}
 STATE_TRACEPOINT = "sock:inet_sock_set_state"
 STEPS = 44  # of a walk, as far as the verifier follows
@@ -58,14 +59,15 @@ STEPS = 44  # of a walk, as far as the verifier follows
 def complete(knobs: dict[str, int], root: Path) -> dict[str, int]:
     """The knobs, and what this host adds to them."""
     fields = tracefs.field_offsets(root, STATE_TRACEPOINT)
-    there = all((root / "events/sock" / name).is_dir() for name in SOCKET_PROGRAMS.values())
-    return {
+    whole = {
         "STEPS": STEPS,
         "X86_64": int(platform.machine() == "x86_64"),
-        "SOCKET_TRACEPOINTS": int(there),
+        "SOCKET_TRACEPOINTS": int(all((root / "events/sock" / name).is_dir() for name in SOCKET_PROGRAMS.values())),
+        "SEND_TRACEPOINT": int(all((root / "events/tcp" / name).is_dir() for name in SENDING_PROGRAMS.values())),
         **{f"STATE_{field.upper()}": offset for field, offset in fields.items()},
         **knobs,
     }
+    return {**whole, "SEND_TRACEPOINT": whole["SOCKET_TRACEPOINTS"] and whole["SEND_TRACEPOINT"]}
 
 
 def source(knobs: dict[str, int]) -> str:
@@ -77,7 +79,8 @@ def source(knobs: dict[str, int]) -> str:
 
 def raw_programs(knobs: dict[str, int]) -> dict[str, str]:
     """The programs on raw tracepoints, and the names of those."""
-    return RAW_PROGRAMS | (SOCKET_PROGRAMS if knobs["SOCKET_TRACEPOINTS"] else OLDER_PROGRAMS)
+    sending = SENDING_PROGRAMS if knobs["SEND_TRACEPOINT"] else {}
+    return RAW_PROGRAMS | (SOCKET_PROGRAMS | sending if knobs["SOCKET_TRACEPOINTS"] else OLDER_PROGRAMS)
 
 
 def attachments(knobs: dict[str, int], root: Path) -> list[tuple[int, str]]:
@@ -85,7 +88,7 @@ def attachments(knobs: dict[str, int], root: Path) -> list[tuple[int, str]]:
     within = bool(knobs["SOCKET_TRACEPOINTS"])
     wanted = [(STATE_TRACEPOINT, "on_state")]
     for call in calls.numbers().values():
-        if not within or call.kind in calls.ENTERED:
+        if not within or call.kind in (calls.CLOSING if knobs["SEND_TRACEPOINT"] else calls.CLOSING | calls.SENDING):
             wanted.append((f"syscalls:sys_enter_{call.name}", "on_enter"))
         if call.returns and not (within and call.kind <= CallKind.SENDFILE):
             wanted.append((f"syscalls:sys_exit_{call.name}", "on_exit"))

@@ -33,12 +33,12 @@ class Kernel:
         ring_bytes: int,
         max_connections: int = 32768,
         scope: Scope = EVERYTHING,
-        socket_tracepoints: bool = True,
+        without: Sequence[str] = (),
     ) -> None:
         """Compiles, loads and attaches; takes some seconds. Raises Refusal where this host cannot.
 
-        `ring_bytes` is rounded up to a power of two of pages. Without `socket_tracepoints` it does as on kernels that
-        have none (before Linux 6.3).
+        `ring_bytes` is rounded up to a power of two of pages. It does as on kernels that are `without` what these of
+        the compiler's knobs tell of: SOCKET_TRACEPOINTS (before Linux 6.3), SEND_TRACEPOINT (before 6.16).
         """
         page = os.sysconf("SC_PAGE_SIZE")
         pages = 1 << max(0, (max(ring_bytes, page) - 1) // page).bit_length()
@@ -49,8 +49,7 @@ class Kernel:
             "EVERYWHERE": int(scope.everywhere),
             "BY_PORT": functools.reduce(operator.or_, scope.ports.values(), 0),
         }
-        if not socket_tracepoints:
-            knobs["SOCKET_TRACEPOINTS"] = 0
+        knobs |= dict.fromkeys(without, 0)
         maps, programs, attachments, raw = _bring_in(knobs)
         if "on_any_call" in programs and not _calibrate(maps["places"], programs["on_any_call"]):
             for fd in (*maps.values(), *programs.values()):

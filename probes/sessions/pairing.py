@@ -21,6 +21,7 @@ from probes.sessions.stream import Reader, Stream, Waiting, session
 
 REORDER_NS = 100_000_000  # events are no further out of order than this
 EARLY_NS = 1_000_000_000  # how long a reply waits for its request
+SENT_NS = 500_000  # a request may be timed by the end of its sending, which its reply is ahead of by so much at most
 LONE_NS = 300_000_000  # how long the only message of a connection waits before it is shown as a request
 MAX_HELD = 16  # heads kept of a connection until it is confirmed
 MAX_TRIES = 64  # heads after which an unconfirmed connection is ignored
@@ -458,8 +459,8 @@ class Pairing:
         id = entry[0].id
         if stream.early and stream.protocol is not None:
             early = stream.early
-            keys = early if entry[0].in_order else (id,)
-            key = next((k for k in keys if k in early and early[k].first_ns >= entry[1]), None)
+            keys, since_ns = (early, entry[1]) if entry[0].in_order else ((id,), entry[1] - SENT_NS)
+            key = next((k for k in keys if k in early and early[k].first_ns >= since_ns), None)
             if key is not None:
                 self._kept -= 1
                 self._answer(stream, stream.protocol, entry, early.pop(key))

@@ -135,6 +135,16 @@ def test_a_reply_without_an_id_may_come_before_its_request() -> None:
     assert wire.waiting() == [6]
 
 
+def test_a_reply_may_come_before_the_end_of_sending_its_request() -> None:
+    wire = Harness()
+    wire.answer(5, at=12)
+    wire.ask(5, at=12.4)
+    assert wire.told() == [(5, Status.OK)]
+    wire.answer(6, at=14)
+    wire.ask(6, at=16)
+    assert wire.waiting() == [6]
+
+
 def test_a_reply_that_comes_before_its_request() -> None:
     wire = Harness()
     wire.answer(5, at=12, id=100, flags=CONTINUES)

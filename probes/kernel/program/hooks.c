@@ -5,7 +5,9 @@
 // Where the kernel has tracepoints within the calls that move bytes over sockets (SOCKET_TRACEPOINTS; Linux 6.3), those
 // take the place of their exits, and of the enters of calls that receive: nothing of it then happens for files. What
 // a call came with is then read from the task's saved registers, so that calls that open or duplicate descriptors need
-// no enter either. The fewer probes, the sooner they are gone: the kernel waits for each of them.
+// no enter either. Where one more tells when TCP begins to send (SEND_TRACEPOINT; Linux 6.16), calls that send need none:
+// of a unix socket, then, only the end of a send is known. The fewer probes, the sooner they are gone: the kernel waits
+// for each of them.
 
 struct enter_context { u64 common; u64 number; u64 first; };  // upper half of number is garbage
 struct exit_context { u64 common; u64 number; s64 result; };
@@ -477,9 +479,17 @@ int on_state(void *ctx)
 inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbound)
 {
     struct registers r = {};
+    u64 thread = bpf_get_current_pid_tgid(), began_ns = 0;
+    struct call *entered = outbound ? calls.lookup(&thread) : 0;
+#if SEND_TRACEPOINT
+    if (entered && entered->kind == CALL_WRITE) {
+        entered->kind = CALL_NONE;
+        if (entered->socket == socket)
+            began_ns = entered->began_ns;
+    }
+#endif
     if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !user_registers(&r))
         return;
-    u64 thread = bpf_get_current_pid_tgid();
     u64 key = (thread & 0xffffffff00000000ull) | (u32)r.first;
     u64 *id = descriptors.lookup(&key);
     if (!id || !*id)
@@ -500,12 +510,38 @@ inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbou
     now.size = r.third;
     now.fd = r.first;
     now.blind = *kind == CALL_SENDFILE || flags & MSG_TRUNC;
-    if (outbound) {
-        struct call *entered = calls.lookup(&thread);
-        now.began_ns = entered && entered->connection == *id ? entered->began_ns : bpf_ktime_get_ns();
-    }
+#if !SEND_TRACEPOINT
+    if (entered && entered->connection == *id)
+        began_ns = entered->began_ns;
+#endif
+    now.began_ns = began_ns || !outbound ? began_ns : bpf_ktime_get_ns();
     start_walk(ctx, &now, *kind, bytes, thread, socket);
 }
+
+#if SEND_TRACEPOINT
+
+// tcp_sendmsg_locked(sk, ...): a call has bytes for a TCP socket, and nothing of the next piece of them is sent. The end
+// of the call is on_sent, which forgets this.
+int on_sending(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    u64 socket = ctx->args[0];
+    struct call *call = calls.lookup(&thread);
+    if (!call) {
+        struct call now = {};
+        now.kind = CALL_WRITE;
+        now.socket = socket;
+        now.began_ns = bpf_ktime_get_ns();
+        calls.update(&thread, &now);  // where it is full, the end of the call has to do
+    } else if (call->kind != CALL_WRITE || call->socket != socket) {
+        call->kind = CALL_WRITE;
+        call->socket = socket;
+        call->began_ns = bpf_ktime_get_ns();
+    }
+    return 0;
+}
+
+#endif
 
 // sock:sock_recv_length(sk, ret, flags) and sock:sock_send_length, at the end of what a call does with a socket. Raw
 // tracepoints: the ordinary ones cost three times as much.
