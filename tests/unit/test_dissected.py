@@ -155,6 +155,13 @@ def test_differences_of_mongodb_are_found(facts: dict[str, Any]) -> None:
     assert not dissected.mongodb([FIND, FOUND], [changed(FIND_RECORD, **facts)]).agrees
 
 
+def test_a_cursor_that_is_exhausted_is_one_of_the_facts() -> None:
+    exhausted = FOUND._replace(node=op_msg(9, 0xFFFFFFFF, document("cursor", BATCH, number("id", 0)), number("ok", 1)))
+    for id, cut, agrees in (("0", False, True), ("7", False, False), ("7", True, True)):
+        record = changed(FIND_RECORD, cursor_id=id, truncated=cut)
+        assert dissected.mongodb([FIND, exhausted], [record]).agrees is agrees
+
+
 @pytest.mark.parametrize(
     "facts",
     [

@@ -85,14 +85,23 @@ def test_a_find() -> None:
     json.dumps(record)
 
 
-def test_a_get_more_keeps_the_cursor_it_asked_for() -> None:
+def test_a_get_more_tells_the_cursor_of_its_reply_else_the_one_it_asked_for() -> None:
     get_more = command({"getMore": Int64(77), "collection": "orders", "$db": "shop"})
-    request, reply = exchange(
-        get_more, answer({"cursor": {"nextBatch": [{}], "id": Int64(0), "ns": "shop.orders"}, "ok": 1.0})
-    )
-    record = record_of(request, reply)
-    assert (record["cursor_id"], record["nreturned"]) == ("77", 1)
+    for id in (77, 0):
+        cursor = {"nextBatch": [{}], "id": Int64(id), "ns": "shop.orders"}
+        request, reply = exchange(get_more, answer({"cursor": cursor, "ok": 1.0}))
+        record = record_of(request, reply)
+        assert (record["cursor_id"], record["nreturned"]) == (str(id), 1)
     assert record_of(request)["cursor_id"] == "77"
+    assert record_of(*exchange(get_more, answer({"ok": 0.0, "code": 43})))["cursor_id"] == "77"
+
+
+def test_only_a_reply_that_has_a_cursor_tells_that_one_is_exhausted() -> None:
+    ask = message(2005, bytes(4) + b"shop.orders\0" + bytes(4) + (77).to_bytes(8, "little"))
+    assert record_of(*exchange(ask, op_reply({})))["cursor_id"] == "0"
+    assert record_of(*exchange(ask, op_reply(flags=1)))["cursor_id"] == "77"  # it was not found
+    assert "cursor_id" not in record_of(*exchange(op_query("shop.$cmd", {"ping": 1}), op_reply({"ok": 1.0})))
+    assert "cursor_id" not in record_of(*exchange(op_query("shop.orders", {}), op_reply({"$err": "no"}, flags=2)))
 
 
 def test_the_batch_of_a_cut_reply() -> None:

@@ -13,6 +13,7 @@ from probes.filters import Term
 from probes.outputs.record import WallClock, json_line, session_record
 from probes.protocols.interface import Untaught, WireProtocol
 from probes.protocols.mongodb.lives import Cursor, End
+from probes.protocols.mongodb.messages import MongoRequest
 from probes.records import Attributes, Process, Session, Status
 from probes.store.view import Condition, Is, Row, View, Window
 from tui.bindings import bindings
@@ -274,8 +275,10 @@ class DetailPanel(Panel):
 
     def _life_of_cursor(self, view: View, row: Row) -> str:
         """What became of the cursor that this request opened or went on with."""
-        id = self._own.get("cursor_id", "0")
-        life = life_of_cursor(view, row, int(id)) if row.protocol == "mongodb" and id != "0" else None
+        request = self._session.request if self._session is not None else None
+        asked = request.cursor_id if isinstance(request, MongoRequest) else None
+        id = asked or int(self._own.get("cursor_id", 0))
+        life = life_of_cursor(view, row, id) if row.protocol == "mongodb" and id else None
         return "" if life is None else self._cursor_text(*life)
 
     def _alike(self) -> tuple[Condition, ...]:

@@ -63,7 +63,7 @@ def describe(session: Session, *, literals: bool) -> dict[str, Any]:
     if answer is not None:
         record |= answer.result
     if request is not None and request.cursor_id is not None:
-        record["cursor_id"] = str(request.cursor_id)
+        record.setdefault("cursor_id", str(request.cursor_id))
     record["compressor"] = (request.compressor if request else "") or (reply.compressor if reply else "")
     if record["compressor"]:
         record |= _uncompressed_bytes(request, reply)

@@ -123,7 +123,7 @@ def _op_reply(reply: MongoReply, message: Message, request: MongoRequest | None)
     data = message.data
     if len(data) < OP_REPLY_DOCUMENTS_AT:
         return
-    reply.flags, reply.cursor_id, _, _ = OP_REPLY_HEADER.unpack_from(data, HEADER_BYTES)
+    reply.flags, cursor_id, _, _ = OP_REPLY_HEADER.unpack_from(data, HEADER_BYTES)
     documents = list(islice(documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length), 1))
     command = request is not None and answers_command(request)
     reply.truncated = command and not documents
@@ -132,12 +132,12 @@ def _op_reply(reply: MongoReply, message: Message, request: MongoRequest | None)
     elif reply.flags & QUERY_FAILURE:
         reply.failure, complete = _query_failure(documents)
         reply.truncated = not complete
-    elif command and documents:
-        cursor_id = reply.cursor_id
+    elif not command:
+        reply.cursor_id = cursor_id  # a command's is in its document
+    elif documents:
         _read_command_reply(reply, documents[0], request)
-        reply.cursor_id = cursor_id if reply.cursor_id is None else reply.cursor_id
     if request is not None and request.opcode == OP_QUERY and request.flags & EXHAUST:
-        reply.continues = reply.failure is None and reply.cursor_id != 0
+        reply.continues = bool(reply.cursor_id)
     if _secret(request, data):
         data = redact(data, documents_from(data, OP_REPLY_DOCUMENTS_AT, message.length))
     reply.data = data
