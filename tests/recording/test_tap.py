@@ -320,6 +320,34 @@ def test_where_the_recording_ends_the_capture_goes_on(tmp_path: Path, monkeypatc
     assert [session.status for session in host.finish()] == [Status.OK] * 3
 
 
+@pytest.mark.parametrize("closes", [False, True])
+def test_so_it_does_where_the_recording_ends_with_what_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    """A reply that nobody asked for waits until it is too old, or its connection has ended."""
+    host = Host(tmp_path / "it.pcapng")
+    connection = host.connection(1, server=True)
+    host.pass_by(
+        [
+            (connection, head(command(FIND), 0, 1_000 * MS, outbound=False)),
+            (connection, head(answer(found(1)), 0, 1_001 * MS, outbound=True)),
+            (connection, head(answer(found(1), to=77), 1, 1_002 * MS, outbound=True)),
+        ]
+    )
+
+    def full(*_: object) -> None:
+        raise RecordingEndedError("no space left on device")
+
+    monkeypatch.setattr(host.recording, "ended" if closes else "message", full)
+    if closes:
+        host.close(connection, 1_003 * MS)
+    host.tick(PATIENCE_NS)
+    host.tick(PATIENCE_NS)
+
+    assert host.tap.ended == "no space left on device"
+    assert [session.status for session in host.finish()] == [Status.OK]
+
+
 def test_of_a_protocol_that_does_not_know_better_only_lengths_are_recorded() -> None:
     protocol = FakeProtocol("fake")
     data = SECRET.encode() * 9

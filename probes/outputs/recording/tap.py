@@ -147,7 +147,7 @@ class Tap:
                 old = sum(now_ns - message.head.last_ns >= PATIENCE_NS for message in queue.messages)
                 self._write(queue, at_least=old)
             if not queue.messages:
-                del self._late[id_]
+                self._late.pop(id_, None)  # where the recording has just ended, it is not there any more
         for queue in list(self._closing.values()):
             if now_ns - (queue.closed_ns or 0) >= (PATIENCE_NS if queue.messages else 2 * REORDER_NS):
                 self._end(queue)
@@ -167,9 +167,8 @@ class Tap:
             self._do(self._recording.ended, queue.connection, queue.closed_ns)
         while queue.messages:
             self._forget(queue.messages.popleft())
-        id_ = queue.connection.id
-        del self._queues[id_], self._closing[id_]
-        self._late.pop(id_, None)
+        for waiting in (self._queues, self._closing, self._late):
+            waiting.pop(queue.connection.id, None)
 
     def _write(self, queue: _Queue, *, at_least: int) -> None:
         """Writes the messages from the first on that are ready, or of which so many cannot wait longer."""
