@@ -36,6 +36,9 @@ MERGE_CURSORS = b"$mergeCursors\0"
 SYSTEM_COLLECTION = b"system."
 """What the names of the server's own collections begin with: an aggregation may look into them from any other one."""
 
+OPLOG = b"oplog."
+"""What those of its log of all writes begin with, likewise."""
+
 SECRET_WORDS = (
     b"payload\0",
     b"pwd\0",

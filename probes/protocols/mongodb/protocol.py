@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.mongodb.commands import Command, Role, command_of
-from probes.protocols.mongodb.credentials import MERGE_CURSORS, STORED_CREDENTIAL, SYSTEM_COLLECTION
+from probes.protocols.mongodb.credentials import MERGE_CURSORS, OPLOG, STORED_CREDENTIAL, SYSTEM_COLLECTION
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
@@ -65,7 +65,7 @@ _CURSOR_ID_AT = _ELEMENTS_AT + len(b"\x12getMore\x00")
 _LONG_WAY_WORDS: dict[Role, tuple[bytes, ...]] = {
     Role.PLAIN: (),
     Role.FIND: (b"awaitData\x00",),
-    Role.AGGREGATE: (b"$changeStream\x00", MERGE_CURSORS, SYSTEM_COLLECTION),
+    Role.AGGREGATE: (b"$changeStream\x00", MERGE_CURSORS, SYSTEM_COLLECTION, OPLOG),
     Role.GET_MORE: (b"maxTimeMS\x00",),
 }
 
