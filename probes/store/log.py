@@ -270,5 +270,5 @@ def _apart(where: Sequence[Condition]) -> tuple[list[Condition], list[Condition]
 
 
 def fields_of(row: Any) -> Fields:
-    """A row's columns by name, as Python's numbers."""
-    return dict(zip(ROW.names or (), row.tolist(), strict=True))
+    """A row's columns by name, as Python's numbers; with its shape's, where it was given one."""
+    return dict(zip(row.dtype.names, row.tolist(), strict=True))

@@ -53,11 +53,13 @@ def test_matching(views: tuple[View, View]) -> None:
         parse(tokenize('shape:"find orders*"')),
         [Is("shape", FIND)],
         [Is("protocol", "mongodb"), Is("shape", "")],
+        parse(tokenize("shape!=find*")),
     ):
         found, expected = reader.matching(where), model.matching(where)
         assert found.numbers.tolist() == expected.numbers.tolist()
-        assert reader.inflight(where).total == model.inflight(where).total
+        assert reader.inflight(where) == model.inflight(where)
     assert len(reader.matching([Is("shape", FIND)]).numbers) > 0
+    assert reader.inflight(parse(tokenize("shape!=find*"))).rows
 
 
 def test_what_there_was_no_time_for_is_not_known(views: tuple[View, View], monkeypatch: pytest.MonkeyPatch) -> None:
