@@ -15,6 +15,7 @@ from probes.protocols.kafka.facts import GroupFacts, KafkaFacts, LagFacts, load
 from probes.protocols.kafka.groups import MAX_GROUPS, MAX_MEMBERS, MAX_TEXT
 from probes.protocols.kafka.lag import MAX_PARTITIONS, Lags
 from probes.protocols.kafka.messages import KafkaReply, Memory
+from probes.protocols.kafka.observer import MAX_CLIENTS
 from probes.records import Address, Connection, Session, Side, Status, Times
 from tests.effort import lines_run
 from tests.unit.kafka_messages import Fields, Golden, batch, golden, head, reply_bytes, request_bytes
@@ -535,6 +536,14 @@ def test_tables_are_bounded_and_say_so(world: World) -> None:
     for number in range(MAX_PARTITIONS + 2):
         table.end({str(number): {0: 5}})
     assert table.over == 5
+
+
+def test_who_is_forgotten_for_others_is_counted(world: World) -> None:
+    for number in range(MAX_CLIENTS + 1):
+        produce(world, f"p{number}", batch(1))
+        if number % 256 == 0:
+            world.facts()  # who waits for a turn has it
+    assert world.facts().over == 2  # a client, and a producer
 
 
 def test_names_of_topics_are_bounded(world: World) -> None:

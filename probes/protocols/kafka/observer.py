@@ -153,6 +153,7 @@ class Observer:
         if producer is None:
             if len(self._producers) >= MAX_CLIENTS:
                 del self._producers[next(iter(self._producers))]
+                self._over += 1
             producer = self._producers[client] = _Producer()
         if producer.batches > _SAMPLES:
             producer.batches, producer.records, producer.bytes = (
