@@ -107,13 +107,18 @@ class Pairing:
             request = protocol.request(asked, memory)
         except Exception as error:
             self._not_answered(stream, asked, error)
+            self._reply(stream, protocol, replied)
+            return
+        try:
+            id = protocol.reply_to(replied, memory)
+        except Exception:
+            id = None  # why, will show where it is taken for itself
+        if id == request.id and request.expects_reply:
+            stream.replies.next += 1
+            self._answer(stream, protocol, (request, first_ns, last_ns, total, number), replied)
         else:
-            if request.expects_reply and _answers(protocol, replied, memory, request.id):
-                stream.replies.next += 1
-                self._answer(stream, protocol, (request, first_ns, last_ns, total, number), replied)
-                return
             self._sent(stream, request, asked)
-        self._reply(stream, protocol, replied)
+            self._reply(stream, protocol, replied)
 
     def exchange(self, connection: Connection, id: int, times: Times) -> Times:
         """Of a quiet end: when the reply to request `id` went by. With the request's times, where that waits here."""
@@ -600,13 +605,6 @@ class Pairing:
             raise error
         else:
             self._ledger.add(Cause.PARSER_ERROR, messages)
-
-
-def _answers(protocol: WireProtocol, reply: Head, memory: object, id: int) -> bool:
-    try:
-        return protocol.reply_to(reply, memory) == id
-    except Exception:
-        return False  # why will show where it is taken for itself
 
 
 def _name(reader: object) -> str:
