@@ -71,9 +71,8 @@ class MongoRequest(Request):
 
 @dataclass
 class MongoReply(Reply):
-    """A reply. `cursor_id` and `returned` (documents) are there where they were found beyond the bytes of `data`.
-
-    `windows` as a request's.
+    """A reply. `cursor_id` and `returned` (documents) are what its parser found, beyond the bytes of `data` at least:
+    None says nothing. `windows` as a request's.
     """
 
     opcode: int = OP_MSG
