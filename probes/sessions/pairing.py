@@ -126,6 +126,7 @@ class Pairing:
         if stream is None or id not in stream.waiting:
             return times
         entry = self._take(stream, id)
+        stream.apart.pop(id, None)
         self._ledger.add(Cause.OTHER_END, bool(entry[3]))
         return Times(entry[1], entry[2], times.reply_first, times.reply_last)
 

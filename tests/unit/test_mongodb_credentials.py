@@ -270,3 +270,13 @@ def test_not_even_from_broken_messages(name: str, layout: int, before: dict[str,
         return
     assert not traces(request)
     assert not traces(record_of(request, literals=True))
+
+
+def test_a_tail_that_begins_within_a_stored_credential_is_not_kept() -> None:
+    stored = {"credentials": {"SCRAM-SHA-256": {"salt": "a", "storedKey": SECRET, "serverKey": SECRET}}}
+    cursor = {"id": bson.Int64(0), "nextBatch": [{"text": "y" * 300}, stored], "ns": "shop.users"}
+    data = op_msg(kind0({"cursor": cursor, "ok": 1.0}))
+    asked = request_of(op_msg(kind0({"getMore": bson.Int64(7), "collection": "users", "$db": "shop"})))
+    second = data.index(b"serverKey\0")
+    for tail in range(len(data) - second, len(data) - data.index(b"storedKey\0")):
+        assert not traces(reply_of(head(data, 128, tail=tail), asked).windows)

@@ -30,6 +30,9 @@ SPECULATIVE = b"speculativeAuthenticate\0"
 STORED_CREDENTIAL = b"storedKey\0"
 """A key that is in what a server stores of a user's password."""
 
+SECOND_STORED_CREDENTIAL = b"serverKey\0"
+"""The key behind it: of what was cut before or within the first one, it may be all that shows."""
+
 MERGE_CURSORS = b"$mergeCursors\0"
 """A stage of an aggregation that holds other commands."""
 
@@ -45,7 +48,7 @@ SECRET_WORDS = (
     b"nonce\0",
     b"credentials\0",
     STORED_CREDENTIAL,
-    b"serverKey\0",
+    SECOND_STORED_CREDENTIAL,
     SPECULATIVE,
 )
 """Bytes that tell of credentials, in a reply to a request that was not seen."""

@@ -19,7 +19,7 @@ from probes.protocols.interface import ProtocolError
 from probes.protocols.mongodb.checksums import crc32c, is_intact
 from probes.protocols.mongodb.commands import Role
 from probes.protocols.mongodb.compression import COMPRESSED_BYTES, sealed
-from probes.protocols.mongodb.credentials import SECRET_WORDS, STORED_CREDENTIAL
+from probes.protocols.mongodb.credentials import SECOND_STORED_CREDENTIAL, SECRET_WORDS, STORED_CREDENTIAL
 from probes.protocols.mongodb.documents import (
     ARRAY,
     BINARY,
@@ -201,7 +201,8 @@ def _without_credentials(
     if isinstance(message, MongoRequest):
         # What was between the head and the others is not known: it may have called for another role.
         return not others or (role in _FLAT and not any(word in other for other in others for word in SECRET_WORDS))
-    return role in _WITHOUT_CREDENTIALS and not any(STORED_CREDENTIAL in other for other in others)
+    stored = (STORED_CREDENTIAL, SECOND_STORED_CREDENTIAL)
+    return role in _WITHOUT_CREDENTIALS and not any(word in other for other in others for word in stored)
 
 
 def _of_command(request: MongoRequest) -> Rules:

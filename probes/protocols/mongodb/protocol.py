@@ -15,7 +15,13 @@ from typing import Any, TypeAlias
 
 from probes.protocols.interface import ProtocolError, WireProtocol
 from probes.protocols.mongodb.commands import Command, Role, command_of
-from probes.protocols.mongodb.credentials import MERGE_CURSORS, OPLOG, STORED_CREDENTIAL, SYSTEM_COLLECTION
+from probes.protocols.mongodb.credentials import (
+    MERGE_CURSORS,
+    OPLOG,
+    SECOND_STORED_CREDENTIAL,
+    STORED_CREDENTIAL,
+    SYSTEM_COLLECTION,
+)
 from probes.protocols.mongodb.cursors import WaitingCursors
 from probes.protocols.mongodb.describe import describe
 from probes.protocols.mongodb.documents import INT64_TYPE, MIN_DOCUMENT_BYTES, SHORT_ELEMENT, SHORT_STRING
@@ -270,7 +276,7 @@ def _short_reply(data: bytes, head: Head | None) -> MongoReply | None:
         cursor_id, returned = behind_batch(data, tail, base)
         windows = ((base, tail),) if tail else ()
         answer = tail[at - base :] if tail else _OK_AND_NO_MORE
-        if tail.find(STORED_CREDENTIAL) >= 0:
+        if tail.find(STORED_CREDENTIAL) >= 0 or tail.find(SECOND_STORED_CREDENTIAL) >= 0:
             return None
     if answer != _OK_AND_NO_MORE:
         if not answer.startswith(_OK, 0, -1) and _ok_match(answer, 0, len(answer) - 1) is None:
