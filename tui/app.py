@@ -81,7 +81,7 @@ class Dashboard(TerminalApp):
     ContentSwitcher > * { height: 1fr; }
     #footer { height: 1; }
     CommandPalette > Vertical { margin-top: 1; }
-    ToastRack { margin: 0; }
+    ToastRack { margin: 0; overflow-y: hidden; }
     Toast { width: auto; max-width: 100%; margin: 0; padding: 0 1; }
     """
 

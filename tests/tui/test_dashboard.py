@@ -16,10 +16,12 @@ from tests.store.test_changes import finds
 from tests.tui.dashboard import dashboard
 from tests.tui.preview import Moving
 from tests.tui.screen import check_snapshot, lines, press, text
+from tests.unit.test_record_readme import table
 from tui.app import Dashboard
 from tui.bindings import TABLE, rows
 from tui.help import HelpScreen
 from tui.prompt import FilterInput
+from tui.screens.capture import MEANINGS
 from tui.widgets.table import LineTable
 
 SECONDS = 150
@@ -399,6 +401,13 @@ async def test_titles_of_graphs_are_whole(view: View, width: int) -> None:
         titles = [line for line in lines(app) if " max " in line]
         assert sum(line.count(" max ") for line in titles) == 6
         assert not any("…" in line for line in titles)
+
+
+def test_whatever_the_ledger_counts_is_explained() -> None:
+    counted = [*table("Losses", "Cause"), *table("Losses", "Counter")]
+    assert [each for each in counted if each not in MEANINGS and not each.startswith("plugin_")] == [
+        "ignored_connections"  # no messages, and no loss
+    ]
 
 
 async def test_of_a_file_nothing_is_said_of_the_kernel(view: View) -> None:

@@ -234,6 +234,10 @@ async def test_both_ends_are_compared(lively: View) -> None:
         detail.open(model, model.rows(0, 1)[0])
         await press(pilot)
         assert "100 µs in network and queues" in text(stage)
+        for width in range(64, 100):  # a sentence is whole, or not there
+            await pilot.resize_terminal(width, 21)
+            await press(pilot)
+            assert lines(stage)[1].rstrip().endswith((" ms", " µs", " queues"))
 
 
 @pytest.mark.parametrize(

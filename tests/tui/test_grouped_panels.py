@@ -8,6 +8,7 @@ import pytest
 from bson import Binary, Int64
 
 from probes.filters import Term
+from probes.protocols.kafka.facts import GroupFacts, KafkaFacts, RoundFacts
 from probes.protocols.mongodb.lives import Lives
 from probes.store.view import Is, View, Window
 from tests.store.model import Model
@@ -16,6 +17,7 @@ from tests.tui.mongodb_sessions import exchanged
 from tests.tui.screen import check_snapshot, lines, press, staged, text
 from tests.unit import kafka_messages
 from tests.unit.mongodb_messages import LSID
+from tui.screens.consumers import round_rows
 from tui.screens.grouped import GroupedPanel
 from tui.screens.kafka import KafkaPanel
 from tui.screens.lives import OpenTable
@@ -75,6 +77,13 @@ async def test_the_lower_tables_stand_side_by_side_where_their_names_fit(
         assert [table.id for table in panel.query("#kafka-lower LineTable") if table.display] == shown
         (row,) = (line for line in lines(stage) if " zstd" in line)
         assert "shop-1 " in row
+
+
+def test_a_rebalance_that_leaves_nobody_takes_no_time() -> None:
+    last = RoundFacts(2, SECOND, SECOND, 0, True, "left billing-1")
+    group = GroupFacts("billing", "classic", "Empty", 2, 0, True, None, True, None, 2, (last,))
+    (row,) = round_rows(KafkaFacts(groups=(group,)), 0)
+    assert row.cells[4] == "–"
 
 
 async def test_a_group_of_consumers_leads_to_its_requests(lively: View) -> None:

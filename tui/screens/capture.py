@@ -43,6 +43,11 @@ MEANINGS = {
     "calls_full": "no room for another system call",
     "resynchronised": "framing was lost and found again",
     "too_many_in_a_call": "beyond what one call may hold",
+    "lost_ends": "a later piece of them was lost",
+    "lost_pieces": "an earlier piece of them was lost",
+    "lost_after_close": "after their connection's end was told",
+    "lost_connections_full": "no room for what a connection lost",
+    "unlearned": "by groups and lags: no room, or a bug",
     "lost_bytes": "bytes of streams not captured",
     "holes": "places where these are missing",
     "reassembly_full": "such places given up for room",
@@ -63,6 +68,7 @@ MEANINGS = {
 
 _OF_KERNEL = frozenset(("ring_full", "unreadable", "connections_full", "calls_full", "too_many_in_a_call"))
 """Shown of a capture only where there is something."""
+_SELDOM = frozenset(("lost_ends", "lost_pieces", "lost_after_close", "lost_connections_full", "unlearned"))
 _OF_PLUGINS = frozenset(("aborted", "switched_off", "raw_lost", "raw_unsure", "raw_foreign"))
 _OF_CAPTURES = frozenset(
     (
@@ -169,7 +175,7 @@ class CapturePanel(Panel):
 def ledger_rows(ledger: Mapping[str, int], *, live: bool = True) -> list[LineRow]:
     """What became of the messages, losses by the greatest first, then the causes that nothing was lost by."""
     lost = losses(ledger)
-    seldom = _OF_PLUGINS | _OF_CAPTURES | (frozenset() if live else _OF_KERNEL)
+    seldom = _SELDOM | _OF_PLUGINS | _OF_CAPTURES | (frozenset() if live else _OF_KERNEL)
     shown = [cause for cause in MEANINGS if ledger.get(cause) or cause not in seldom]
     accounted = [cause for cause in shown if cause in ACCOUNTED]
     never = [cause for cause in shown if cause not in accounted and cause not in lost]

@@ -174,7 +174,7 @@ def _round_cells(group: GroupFacts, each: RoundFacts, wall_offset_ns: int) -> tu
         group.name,
         str(each.generation) if each.generation >= 0 else _unknown(),
         _seen(numbers.count(each.members), each.whole),
-        numbers.duration(each.ended_ns - each.began_ns),
+        numbers.duration(each.ended_ns - each.began_ns or None),  # nobody waits for one that leaves nobody
         each.why if each.why != glyphs().unknown else _unknown(),
     )
 

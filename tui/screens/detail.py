@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 
@@ -188,7 +189,9 @@ class DetailPanel(Panel):
         seen = self._session.client_times if self._session is not None else None
         if seen is not None and seen.reply_first:
             between = numbers.duration(max(0, seen.duration - times.duration))
-            words.append(Part(f"the client saw {numbers.duration(seen.duration)}: {between} in network and queues"))
+            for text in (f"the client saw {numbers.duration(seen.duration)}", f": {between} in network and queues"):
+                if sum(cell_len(part.text) for part in words) + cell_len(text) <= self.size.width:
+                    words.append(Part(text))
         return [words, _times_bar([ns for _, ns in spans], self.size.width - 2)]
 
     def _facts(self, row: Row) -> dict[str, Any]:

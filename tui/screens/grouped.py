@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.widget import Widget
@@ -131,12 +132,14 @@ class GroupedPanel(Panel):
 
     def _show_keys(self, groups: Groups, view: View) -> None:
         line = [Part(f" by {self.grouping} {glyphs().descending} ", "title")]
-        for key in rows(self.place):
-            name = key.action.removeprefix("by('").removesuffix("')")
-            line += [Part(f" {key.shown} ", "key"), Part(name, "loud" if name == self.grouping else "")]
         if groups.from_log:
             since = of_day(view.facts().wall_offset_ns + groups.start_ns, digits=0)
-            line.append(Part(f"  from the log, since {since}", "warn"))
+            line.append(Part(f" from the log, since {since} ", "warn"))
+        for key in rows(self.place):
+            name = key.action.removeprefix("by('").removesuffix("')")
+            piece = [Part(f" {key.shown} ", "key"), Part(name)]
+            if name != self.grouping and sum(cell_len(part.text) for part in (*line, *piece)) <= self.size.width:
+                line += piece
         self.query_one(f"#{self.ident}-by", TextLines).show([line])
 
 
