@@ -151,11 +151,14 @@ async def test_what_waited_under_the_cursor_stays_when_it_ends() -> None:
         panel.focus_table()
         await press(pilot, "down", "down")
         before = shown(stage)[1]
+        assert "waits" in before
         growing.go_on()
         growing.wait(False)
         panel.show(growing.view, Window.M1, (), growing.now_ns)
         await press(pilot)
-        assert shown(stage)[1] == before
+        after = shown(stage)[1]
+        assert "waits no more" in after
+        assert after.split("waits")[0] == before.split("waits")[0]
         await press(pilot, "enter")
         assert [row.operation for row in stage.details] == ["Produce"]
 

@@ -11,7 +11,7 @@ from tui.panel import Detail, Panel, Where
 from tui.text import fit
 from tui.widgets import numbers
 from tui.widgets.lines import Part, TextLines
-from tui.widgets.log import LogRows, LogTable, Numbers, RowCache
+from tui.widgets.log import LogRows, LogTable, Numbers, RowCache, key_of
 from tui.widgets.table import LineTable
 
 
@@ -48,7 +48,9 @@ class RequestsPanel(Panel):
         self._match(view)
         inflight = view.inflight(where)
         most = max(3, table.page // 3) if len(self._matching) else inflight.total
-        table.show(LogRows(view, inflight.rows[:most], self._matching, now_ns, self._cache))
+        # What is read stays, so that a row which has gone tells that its request waits no more.
+        first = [row for place, row in enumerate(inflight.rows) if place < most or key_of(row) == table.cursor_key]
+        table.show(LogRows(view, first, self._matching, now_ns, self._cache))
         ended = sum(group.totals.requests for group in view.groups(("protocol",), window, where).groups)
         self._show_state(view, window, inflight, ended)
 

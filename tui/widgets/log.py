@@ -18,7 +18,7 @@ from probes.records import Status
 from probes.store.view import Row, View
 from tui.glyphs import glyphs
 from tui.widgets import numbers
-from tui.widgets.table import AnyCell, Cell, Column, LineTable
+from tui.widgets.table import AnyCell, AnyRow, Cell, Column, LineTable
 
 Numbers = range | NDArray[np.int64]
 """Numbers of rows, ascending: all of the log's, or those that fit a filter."""
@@ -38,6 +38,8 @@ COLUMNS = (
     Column("server", "server", 15, priority=5, sortable=False),
     Column("opcode", "opcode", 12, priority=6, sortable=False),
 )
+
+_STATUS = next(place for place, column in enumerate(COLUMNS) if column.name == "status")
 
 
 class LogRow(NamedTuple):
@@ -157,6 +159,13 @@ class LogTable(LineTable):
             super().action_edge(last)
         else:
             self.clear_cursor()
+
+    def _left_behind(self, row: AnyRow) -> AnyRow:
+        if not isinstance(row, LogRow) or row.row is None or row.row.status is not Status.INFLIGHT:
+            return row
+        cells = list(row.cells)
+        cells[_STATUS] = Cell("waits no more", "quiet")
+        return row._replace(cells=tuple(cells))
 
     def _find(self, key: Hashable, near: int) -> int | None:
         return self._log.find(key) if self._log is not None else None

@@ -204,10 +204,14 @@ class LineTable(LineWidget, can_focus=True):
                 if not 0 <= self._cursor - self._top < self.page:
                     self._top = self._cursor - on_screen
             else:
-                self._gone = before
+                self._gone = self._left_behind(before)
                 self._cursor = min(self._cursor, len(rows))
         self._keep_within()
         self.update()
+
+    def _left_behind(self, row: AnyRow) -> AnyRow:
+        """What to show in the place of the cursor's row, which is no longer among the others."""
+        return row
 
     @property
     def rows(self) -> AnyRows:
