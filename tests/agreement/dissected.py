@@ -53,7 +53,8 @@ def mongodb(messages: Iterable[Message], records: Iterable[Record]) -> Agreement
     return agreement
 
 
-def _mongodb_request(agreement: Agreement, node: Node, record: Record | None, where: str) -> None:
+def _count(agreement: Agreement, record: Record | None, where: str) -> None:
+    """A request that the other has seen: whether it was told of, and what became of it."""
     agreement.expect("record", True, record is not None, where)
     if record is None:
         agreement.requests["?"] += 1
@@ -62,6 +63,12 @@ def _mongodb_request(agreement: Agreement, node: Node, record: Record | None, wh
     agreement.truncated += record["truncated"]
     agreement.dropped += record["status"] == "dropped"
     agreement.lost += record["status"] == _LEFT
+
+
+def _mongodb_request(agreement: Agreement, node: Node, record: Record | None, where: str) -> None:
+    _count(agreement, record, where)
+    if record is None:
+        return
     own, cut = record["mongodb"], record["truncated"]
     _mongodb_header(agreement, node, record, "request", where)
     body = _readable(agreement, node)
@@ -185,14 +192,9 @@ def kafka(messages: Iterable[Message], records: Iterable[Record]) -> Agreement:
 
 
 def _kafka_request(agreement: Agreement, node: Node, record: Record | None, where: str) -> None:
-    agreement.expect("record", True, record is not None, where)
+    _count(agreement, record, where)
     if record is None:
-        agreement.requests["?"] += 1
         return
-    agreement.requests[record["operation"]] += 1
-    agreement.truncated += record["truncated"]
-    agreement.dropped += record["status"] == "dropped"
-    agreement.lost += record["status"] == _LEFT
     own, cut = record["kafka"], record["truncated"]
     for fact, expected, seen in (
         ("request bytes", value(node, "kafka.len"), str(record["request_bytes"] - 4)),

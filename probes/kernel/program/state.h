@@ -70,7 +70,7 @@ struct call {
     u64 buffer;  // or iovec, or msghdr
     u64 size;    // bytes, or iovecs
     u64 began_ns;
-    u64 socket;  // connect: the socket that went to SYN_SENT
+    u64 socket;  // connect: the one that went to SYN_SENT; a send, where its tracepoint tells: the one it is on
     u32 fd;
     u8 kind;     // CALL_NONE: in none that matters
     u8 blind;    // its bytes are in no buffer
