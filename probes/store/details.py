@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from operator import attrgetter
+from struct import Struct
 from typing import Any, NamedTuple, get_type_hints
 
 from probes.records import Failure, Fault, Reply, Request, Session, Times
@@ -186,6 +187,9 @@ class Own(NamedTuple):
         """What `marshal` made of such a tuple, and the bytes after it."""
         stream = io.BytesIO(raw)
         shared, asked, answered, more = marshal.load(stream)  # noqa: S302 - the collector's, and known to be whole
+        if more is CLIENT_FOLLOWS:
+            client, *times = CLIENT.unpack(stream.read(CLIENT.size))
+            more = "", client, tuple(times), (), ()
         return cls(shared, asked, answered, more and More(*more)), stream.read()
 
 
@@ -200,6 +204,8 @@ class More(NamedTuple):
 
 
 NO_MORE = More("", 0, (), (), ())
+CLIENT_FOLLOWS = True  # in the place of a `More` of which nothing else is set: its `client` and `client_times`, packed
+CLIENT = Struct("<Q4q")
 _MAX_SHARED = 1 << 14  # that are remembered
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from probes.records import Address, Connection, Failure, Fault, Process, Request, Session, Side, Status
 from probes.store.cells import KEY, Cells
-from probes.store.details import MARSHAL_VERSION, Codec, Shared
+from probes.store.details import CLIENT_FOLLOWS, MARSHAL_VERSION, Codec, Shared
 from probes.store.layout import CELL, NAME_QUOTAS, NO_VERSION, OF_CELL, SIDES, STATUSES, At, Flag, Layout, Records
 from probes.store.names import Names
 from probes.store.rings import ByteRing
@@ -56,7 +56,7 @@ class Entry:
     """What follows from a kind: the row's key, its cell, its targets, and its details but for the heads.
 
     `shared` is where their shared part is, and how many bytes; `own` are the numbers, `details` all of it packed for
-    when there is no more to say.
+    when there is no more to say, `before_client` for when only the client's end is still to come (`details.CLIENT`).
     """
 
     key: bytes
@@ -65,6 +65,7 @@ class Entry:
     shared: tuple[int, int]
     own: tuple[tuple[Any, ...], tuple[Any, ...]]
     details: bytes
+    before_client: bytes
 
 
 Common: TypeAlias = dict[tuple[tuple[str, ...], Kind], Entry]
@@ -152,7 +153,10 @@ class Kinds:
         entry = known.common.get((derived, common))
         if entry is None or entry.shared[0] < self.oldest_shared:
             entry = self._new(known, common, session, codecs)
-        whole = replace(entry, own=own, details=marshal.dumps((entry.shared, *own, None), MARSHAL_VERSION))
+        details, before_client = (
+            marshal.dumps((entry.shared, *own, more), MARSHAL_VERSION) for more in (None, CLIENT_FOLLOWS)
+        )
+        whole = replace(entry, own=own, details=details, before_client=before_client)
         if entry.shared[1]:
             known.common[derived, common] = entry
             known.entries[kind] = whole
@@ -193,7 +197,7 @@ class Kinds:
         shared = Shared(request_class, asked or (), reply_class, answered or (), failed, namespace).dumps()
         keep = len(shared) <= self.shared.size // 64
         place = (self.shared.append(shared), len(shared)) if keep else (0, 0)
-        return Entry(KEY.pack(*key, flags), cell, targets, place, ((), ()), b"")
+        return Entry(KEY.pack(*key, flags), cell, targets, place, ((), ()), b"", b"")
 
     def _request_columns(self, request: Request | None) -> tuple[tuple[int, ...], int, Flag]:
         """Operation, target, application, version and opcode; all targets; flags."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from probes.records import Address, Session
 from probes.store import memory
-from probes.store.details import MARSHAL_VERSION, Codec, More, codec
+from probes.store.details import CLIENT, MARSHAL_VERSION, Codec, More, codec
 from probes.store.facts import dumps_facts
 from probes.store.kinds import Codecs, Entry, Kinds, Known
 from probes.store.layout import (
@@ -139,7 +139,7 @@ class Writer:
     def _pack(self, sessions: list[Session], *, kept: bool = True) -> list[bytes]:
         """The sessions as rows, their details written where those are `kept`."""
         kinds, connections, details = self._kinds, self._kinds.connections, self._details
-        codecs, learn, pack = self._codecs, self._learn, _ROW.pack
+        codecs, learn, pack, pack_client = self._codecs, self._learn, _ROW.pack, CLIENT.pack
         oldest_shared, position, longest = kinds.oldest_shared, details.next, details.size // (2 * _BATCH)
         rows: list[bytes] = []
         heads: list[bytes] = []
@@ -173,14 +173,19 @@ class Writer:
             entry = known.entries.get(kind)
             if entry is None or entry.shared[0] < oldest_shared:
                 entry = kinds.enter(known, kind, session, (request_codec, reply_codec))
+            client = known.client
             own = entry.details
             if (
                 failure is not None
-                or known.client is not None
                 or (reply_codec is not None and reply_codec.bulk is not None and reply_codec.bulk_of(reply))
                 or (request_codec is not None and request_codec.bulk is not None and request_codec.bulk_of(request))
             ):
                 own = _with_more(entry, session, (request_codec, reply_codec))
+            elif client is not None:
+                try:
+                    own = entry.before_client + pack_client(client.id, *session.client_times or ())
+                except error:  # without times, or beyond their fields
+                    own = _with_more(entry, session, (request_codec, reply_codec))
             request_head = len(request_data)
             size = len(own) + request_head + len(reply_data)
             if kept and size <= longest:
