@@ -31,6 +31,8 @@ MAPS = (
     "descriptors",
     "connections",
     "shadows",
+    "shadows_made",
+    "sends",
     "calls",
     "sockets",
     "call_kinds",

@@ -162,6 +162,8 @@ class ConnectionState(ctypes.Structure):
         ("tls", ctypes.c_uint32),
         ("correlation", ctypes.c_uint32),
         ("tries", ctypes.c_uint32),
+        ("shadows", ctypes.c_uint32),
+        ("is_shadow", ctypes.c_uint32),
         ("socket", ctypes.c_uint64),
         ("addresses", Addresses),
         ("streams", Stream * 2),

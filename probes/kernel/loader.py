@@ -66,6 +66,7 @@ class Kernel:
             self.maps["ports"].update(port.to_bytes(_U32, sys.byteorder), bytes([use]))
         self.ring = Ring(maps["events"], pages * page)
         self._attached: list[int] = []
+        self._shadows = 0  # made so far
         try:
             for tracepoint_id, program in attachments:
                 self._attached.append(bpf.attach_tracepoint(tracepoint_id, programs[program]))
@@ -87,6 +88,16 @@ class Kernel:
         the other, and requests before replies. The opening and closing of connections is always followed.
         """
         self.maps["enabled"].update(bytes(_U32), bytes([on + (on and sparing)]))
+
+    def quieten(self, connection: bytes) -> None:
+        """From now on the messages of this connection are not told, only when they went by.
+
+        Raises OSError where there is no room, or where that was so already.
+        """
+        shadows = self.maps["shadows"]
+        shadows.update(connection, bytes(shadows.value_size), bpf.NOEXIST)
+        self._shadows += 1
+        self.maps["shadows_made"].update(bytes(_U32), self._shadows.to_bytes(_U32, sys.byteorder))
 
     def counters(self) -> dict[str, int]:
         """The program's counters by name, of all CPUs together."""

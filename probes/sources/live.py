@@ -45,7 +45,6 @@ _ENDED_KEPT = 4096  # connections whose last pieces may still come
 _WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
 _new_tuple = tuple.__new__
 _FRAMINGS = tuple(Framing)
-_NO_REQUEST = bytes(ctypes.sizeof(ShadowState))
 _HEAD_KIND, _EXCHANGE_KIND, _WHOLE = int(Kind.HEAD), int(Kind.EXCHANGE), FIRST | LAST
 
 
@@ -97,7 +96,7 @@ class LiveSource:
         if connection.id not in self._connections:
             return False
         try:
-            self._kernel.maps["shadows"].update(_connection_key(connection.id), _NO_REQUEST, NOEXIST)
+            self._kernel.quieten(_connection_key(connection.id))
         except OSError:
             return False
         self._quiet.add(connection.id)

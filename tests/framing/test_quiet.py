@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from probes.kernel.bpf import NOEXIST
 from probes.records import Head
 from probes.sources.live import LiveSource
 from tests.framing import messages as m
@@ -37,8 +36,7 @@ def keep_quiet(watch: Watch, pid: int, end: End) -> None:
     """The kernel tells the first message of this end, and no further one."""
     id_ = watch.kernel.maps["descriptors"].lookup(struct.pack("<Q", pid << 32 | end.sock.fileno()))
     assert id_ is not None
-    shadows = watch.kernel.maps["shadows"]
-    shadows.update(id_[:8], bytes(shadows.value_size), NOEXIST)
+    watch.kernel.quieten(id_[:8])
 
 
 def quiet(

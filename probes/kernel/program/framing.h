@@ -311,8 +311,7 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     more = blur(q->b, more);
     held = blur(q->c, held);
     struct stream *back = &c->streams[!q->outbound];
-    struct shadow *h = c->announced && !c->sasl ? shadows.lookup(&q->connection) : 0;
-    u8 shadow = blur(q->shadow, !!h);
+    u8 shadow = blur(q->shadow, c->announced && !c->sasl && c->is_shadow);
     u32 length = blur(q->a, message_length(c, s, back, q->peek, held + more, held + available, shadow));
     unlabelled = q->untold;
     more = q->b;

@@ -386,6 +386,11 @@ int walk(void *ctx)
     struct connection *c = connections.lookup(&q->connection);
     if (!c)
         goto over;
+    u32 *made = shadows_made.lookup(&zero);
+    if (made && c->shadows != *made) {
+        c->shadows = *made;
+        c->is_shadow = !!shadows.lookup(&q->connection);
+    }
 #pragma clang loop unroll(disable)
     for (int i = 0; i < STEPS; i++)
         if (!step(q, c, e))
@@ -480,13 +485,15 @@ inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbou
 {
     struct registers r = {};
     u64 thread = bpf_get_current_pid_tgid(), began_ns = 0;
-    struct call *entered = outbound ? calls.lookup(&thread) : 0;
 #if SEND_TRACEPOINT
-    if (entered && entered->kind == CALL_WRITE) {
-        entered->kind = CALL_NONE;
-        if (entered->socket == socket)
-            began_ns = entered->began_ns;
+    struct sending *sending = outbound ? sending_of(thread) : 0;
+    if (sending && sending->thread == thread) {
+        sending->thread = 0;
+        if (sending->socket == socket)
+            began_ns = sending->began_ns;
     }
+#else
+    struct call *entered = outbound ? calls.lookup(&thread) : 0;
 #endif
     if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !user_registers(&r))
         return;
@@ -526,17 +533,11 @@ int on_sending(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
     u64 socket = ctx->args[0];
-    struct call *call = calls.lookup(&thread);
-    if (!call) {
-        struct call now = {};
-        now.kind = CALL_WRITE;
-        now.socket = socket;
-        now.began_ns = bpf_ktime_get_ns();
-        calls.update(&thread, &now);  // where it is full, the end of the call has to do
-    } else if (call->kind != CALL_WRITE || call->socket != socket) {
-        call->kind = CALL_WRITE;
-        call->socket = socket;
-        call->began_ns = bpf_ktime_get_ns();
+    struct sending *s = sending_of(thread);
+    if (s && (s->thread != thread || s->socket != socket)) {
+        s->thread = thread;
+        s->socket = socket;
+        s->began_ns = bpf_ktime_get_ns();
     }
     return 0;
 }
@@ -580,6 +581,11 @@ int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
     calls.delete(&thread);
+#if SEND_TRACEPOINT
+    struct sending *s = sending_of(thread);
+    if (s && s->thread == thread)
+        s->thread = 0;
+#endif
     return 0;
 }
 

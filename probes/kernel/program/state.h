@@ -11,6 +11,7 @@
 #define SPARING 2       // in `enabled`: bytes count, but heads are short
 #define SHADOW_HEAD 512  // bytes of a shadow's request that are kept while it waits for its reply
 #define LOCKS 1024
+#define SENDS 16384
 #define LOCK_TRIES 512     // some ten microseconds
 #define STRANGE_CALLS 256  // calls that make no sense before a connection is ignored
 
@@ -49,6 +50,8 @@ struct connection {
     u32 tls;         // of those, TLS records
     u32 correlation; // Kafka: of the last request
     u32 tries;       // PORT_*: what its ports may carry, 0 as long as they are not known
+    u32 shadows;     // how many there had been when it was last looked whether it is one of them
+    u32 is_shadow;
     u64 socket;      // kernel address, 0 where not known
     struct addresses addresses;
     struct stream streams[2];  // inbound, outbound
@@ -70,12 +73,16 @@ struct call {
     u64 buffer;  // or iovec, or msghdr
     u64 size;    // bytes, or iovecs
     u64 began_ns;
-    u64 socket;  // connect: the one that went to SYN_SENT; a send, where its tracepoint tells: the one it is on
+    u64 socket;  // connect: the one that went to SYN_SENT
     u32 fd;
     u8 kind;     // CALL_NONE: in none that matters
     u8 blind;    // its bytes are in no buffer
     u16 adopted; // number + 1 of a call that the collector found the thread in, 0: we saw it begin
 };
+
+// A thread that sends on a TCP socket: from when on. Its place follows from its id alone, which costs half of a look
+// into a hash: of two threads with one place the later one is there, and the other's bytes count as sent at the end.
+struct sending { u64 thread, socket, began_ns, pad; };
 
 // A client's end of a connection whose server's end is watched too. That one tells the messages, this one only when
 // they went by here: half of the work, where both ends are on this host. The collector makes the entry, empty.
@@ -116,6 +123,8 @@ BPF_HASH(descriptors, u64, u64, MAX_CONNECTIONS);              // tgid << 32 | f
 BPF_HASH(connections, u64, struct connection, MAX_CONNECTIONS);
 BPF_F_TABLE("hash", u64, struct shadow, shadows, MAX_CONNECTIONS, 1 /* BPF_F_NO_PREALLOC */);
 BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
+BPF_ARRAY(shadows_made, u32, 1);                                // so far: a look into the hash, only where that changed
+BPF_ARRAY(sends, struct sending, SENDS);                        // by thread
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
 BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
 BPF_ARRAY(places, u32, 2);                                      // see user_registers
@@ -136,6 +145,12 @@ BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 // For the verifier: a value that went through memory is any value, so that paths which differ in nothing else are one
 // path from here on. Without it each step of a walk costs three times the instructions to verify.
 #define blur(slot, x) ({ (slot) = (x); asm volatile("" ::: "memory"); (slot); })
+
+inline_always struct sending *sending_of(u64 thread)
+{
+    u32 place = thread & (SENDS - 1);
+    return sends.lookup(&place);
+}
 
 inline_always void count(u32 cause)
 {
