@@ -232,8 +232,7 @@ def stat(
     red = Red(shapes="shape" in by)
 
     def take(sessions: Iterable[Session], protocols: Mapping[str, WireProtocol]) -> bool:
-        for session in filter(selected, sessions):
-            red.add(session)
+        red.add(filter(selected, sessions))
         return True
 
     ending = run(options, seconds, take, Progress())

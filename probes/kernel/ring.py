@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Sequence
 
-_BATCH = 256
+_BATCH = 1 << 16  # bytes
 _BUSY, _LENGTH = 1 << 31, (1 << 30) - 1  # between them: discarded
 
 
@@ -32,22 +32,25 @@ class Ring:
 
         The memory is the kernel's again after the call: `take` copies what it keeps.
         """
-        first, mask, headers = self._data_at + 8, self.size - 1, self._headers
+        first, size, mask, headers = self._data_at + 8, self.size, self.size - 1, self._headers
         position, end = self._consumer[0], self._producer[0]
         records, busy = 0, False
         while position < end and records < most and not busy:
             places: list[int] = []
-            for _ in range(_BATCH):
-                if position >= end:
-                    break
-                at = position & mask
+            append, at = places.append, position & mask
+            until = min(at + min(end - position, _BATCH), size)
+            position -= at
+            while at < until:
                 header = headers[at >> 2]
                 if header <= _LENGTH:
-                    places.append(first + at)
+                    append(first + at)
                 elif header & _BUSY:
                     busy = True  # a program is just writing it
                     break
-                position += ((header & _LENGTH) + 8 + 7) & ~7
+                else:
+                    header &= _LENGTH
+                at += header + 15 & ~7  # its own eight bytes, and up to a multiple of eight
+            position += at
             take(self._pages, places)
             records += len(places)
             self._consumer[0] = position  # room for the programs as soon as may be

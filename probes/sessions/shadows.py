@@ -55,19 +55,18 @@ class Shadow:
 
     def session(self, session: Session) -> None:
         """The server's view of an exchange that is over."""
-        id = None if session.request is None else session.request.id
+        request = session.request
+        id = None if request is None else request.id
         if session.reply is None and self._was_seen(id, session):
             return
-        times = self._times.pop(id, None) if self._times else None
-        if times is not None and (times.reply_last or session.reply is None):
+        if self._times and (times := self._times.get(id)) is not None and (times.reply_last or session.reply is None):
+            del self._times[id]
             self._join(session, times)
             return
-        if times is not None:
-            self._times[id] = times
-        before = self._sessions.pop(id, None)
-        if before is not None:
-            self._emit(before)
-        self._sessions[id] = session
+        sessions = self._sessions
+        if id in sessions:
+            self._emit(sessions.pop(id))
+        sessions[id] = session
 
     def _was_seen(self, id: int | None, session: Session) -> bool:
         """Whether the client's end has told of this request, which gets no reply; `session` is then told, or was."""
@@ -102,12 +101,19 @@ class Shadow:
         if self._times:
             earlier = self._times.pop(id, None)
             if earlier is not None and earlier.reply_last == 0 and request_last == 0:
-                times = Times(earlier.request_first, earlier.request_last, reply_first, reply_last)
-        session = self._sessions.get(id)
+                request_last = earlier.request_last
+                times = Times(earlier.request_first, request_last, reply_first, reply_last)
+        session = self._sessions.pop(id, None)
         if session is not None and (reply_last or session.reply is None):
-            del self._sessions[id]
-            self._join(session, times)
+            # _join(), in place: this is called for each session.
+            session.seen_from = _BOTH
+            session.client = self.client
+            if request_last:
+                session.client_times = times
+            self._emit(session)
             return
+        if session is not None:
+            self._sessions[id] = session
         self._times[id] = times
         if len(self._times) > MAX_TIMES:
             del self._times[next(iter(self._times))]

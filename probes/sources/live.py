@@ -45,7 +45,9 @@ _ENDED_KEPT = 4096  # connections whose last pieces may still come
 _WITH_FLAGS = (CallKind.RECVFROM, CallKind.RECVMSG)
 _new_tuple = tuple.__new__
 _FRAMINGS = tuple(Framing)
-_HEAD_KIND, _EXCHANGE_KIND, _WHOLE = int(Kind.HEAD), int(Kind.EXCHANGE), FIRST | LAST
+_HEAD_KIND, _EXCHANGE_KIND = int(Kind.HEAD), int(Kind.EXCHANGE)
+_WHOLE, _WHOLE_OUTBOUND = FIRST | LAST, FIRST | LAST | OUTBOUND
+assert max(FIRST, LAST) + OUTBOUND < _WHOLE  # so what is less is not whole
 
 
 class LiveSource:
@@ -134,14 +136,14 @@ class LiveSource:
                         message(connection, asked.pop(id_))
                     exchange(connection, request_id, _new_tuple(Times, (number, first_ns, last_ns, total)), flags)
                 continue
-            if kind != _HEAD_KIND or connection is None or assemblies or flags & _WHOLE != _WHOLE:
+            if kind != _HEAD_KIND or connection is None or assemblies or flags < _WHOLE:
                 if connection is not None and id_ in asked:
                     message(connection, asked.pop(id_))
                 self._take_unusual(memory, at)
                 continue
             start = at + HEAD_SIZE
             end = start + kept
-            outbound = flags & OUTBOUND == OUTBOUND
+            outbound = flags == _WHOLE_OUTBOUND
             # Past Head's own constructor, which costs three times as much.
             head = _new_tuple(
                 Head,

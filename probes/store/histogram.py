@@ -55,6 +55,9 @@ class Histogram:
         self.max = 0
 
     def add(self, value: int) -> None:
+        """Count a value; one below 0 as 0."""
+        if value < 0:
+            value = 0
         shift = value.bit_length() - _BITS  # bucket(), in place: this is called for each session
         at = value if shift <= 0 else shift * SUB_BUCKETS + (value >> shift)
         self.counts[at] += 1

@@ -72,8 +72,7 @@ def test_the_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_fields_of_a_group() -> None:
     red = Red()
-    for each in samples():
-        red.add(each)
+    red.add(samples())
     told = {name for group in red.groups() for name in group.row(1.0) if name not in GROUP_FIELDS}
     assert sorted(table("Rates, errors, durations", "In a group")) == sorted(told)
     taken = section("Rates, errors, durations").split("`--by` takes: ")[1].split("At most")[0]

@@ -53,11 +53,11 @@ def rows(red: Red, *by: str, **more: Any) -> list[dict[str, Any]]:
 def test_a_row_of_stat() -> None:
     red = Red()
     for duration in range(1_000, 101_000, 1_000):
-        red.add(session(duration=duration))
+        red.add([session(duration=duration)])
     for _ in range(25):
-        red.add(session(Status.ERROR, duration=500_000))
+        red.add([session(Status.ERROR, duration=500_000)])
     for status in (Status.ONEWAY, Status.LOST, Status.DROPPED):
-        red.add(session(status))
+        red.add([session(status)])
     (row,) = rows(red, waiting=[session(Status.INFLIGHT), session(Status.INFLIGHT)])
     assert row.pop("p50_ns") == pytest.approx(63_000, rel=0.05)
     assert row.pop("p90_ns") == pytest.approx(500_000, rel=0.05)
@@ -91,8 +91,8 @@ def test_what_is_in_flight_is_in_no_cell() -> None:
 
 def test_a_long_poll_is_out_of_the_durations() -> None:
     red = Red()
-    red.add(session(operation="Fetch", duration=500_000_000, long_poll=True))
-    red.add(session(operation="Fetch", duration=1_000))
+    red.add([session(operation="Fetch", duration=500_000_000, long_poll=True)])
+    red.add([session(operation="Fetch", duration=1_000)])
     (row,) = rows(red)
     assert (row["long_polls"], row["responses"], row["max_ns"], row["p99_ns"]) == (1, 2, 1_000, 1_000)
     assert row["wait_max_ns"] == 500_000_000
@@ -101,15 +101,15 @@ def test_a_long_poll_is_out_of_the_durations() -> None:
 
 def test_what_is_unknown_is_absent() -> None:
     red = Red()
-    red.add(session(Status.LOST, target=""))
+    red.add([session(Status.LOST, target="")])
     (row,) = rows(red)
     assert not {"target", "version", "error_ratio", "p50_ns", "p90_ns", "p99_ns", "max_ns"} & set(row)
 
 
 def test_version_zero_is_known() -> None:
     red = Red()
-    red.add(session(operation="ApiVersions", version=0))
-    red.add(session(operation="ApiVersions", version=3))
+    red.add([session(operation="ApiVersions", version=0)])
+    red.add([session(operation="ApiVersions", version=3)])
     assert sorted(row["version"] for row in rows(red)) == [0, 3]
 
 
@@ -117,7 +117,7 @@ def test_an_undecodable_request_has_no_operation() -> None:
     red = Red()
     undecodable = session(Status.UNPARSED)
     undecodable.request = None
-    red.add(undecodable)
+    red.add([undecodable])
     (row,) = rows(red)
     assert "operation" not in row
     assert (row["requests"], row["unparsed"], row["responses"]) == (1, 1, 0)
@@ -127,18 +127,18 @@ def test_a_reply_that_could_not_be_read_still_has_a_duration() -> None:
     red = Red()
     unread = session()
     unread.status, unread.reply = Status.UNPARSED, None
-    red.add(unread)
+    red.add([unread])
     (row,) = rows(red)
     assert (row["responses"], row["unparsed"], row["max_ns"], row["errors"]) == (1, 1, 1_000, 0)
 
 
 def test_grouping_by_who_asked_whom() -> None:
     red = Red()
-    red.add(session())
-    red.add(session(connection=SENT, side=Side.CLIENT, protocol="kafka"))
+    red.add([session()])
+    red.add([session(connection=SENT, side=Side.CLIENT, protocol="kafka")])
     both = session()
     both.seen_from, both.client = Side.BOTH, Connection(3, APP)
-    red.add(both)
+    red.add([both])
     found = {
         (row.get("client"), row.get("server"), row.get("process"), row["pid"])
         for row in rows(red, "client", "server", "process", "pid")
@@ -157,15 +157,15 @@ def test_grouping_by_who_asked_whom() -> None:
 
 def test_without_a_process_the_field_is_absent() -> None:
     red = Red()
-    red.add(session(connection=Connection(5, None)))
+    red.add([session(connection=Connection(5, None))])
     (row,) = rows(red, "process", "pid", "container", "client", "server", "client_process")
     assert not {"process", "pid", "container", "client", "server", "client_process"} & set(row)
 
 
 def test_grouping_by_error() -> None:
     red = Red()
-    red.add(session())
-    red.add(session(Status.ERROR))
+    red.add([session()])
+    red.add([session(Status.ERROR)])
     assert {row.get("error_name"): row["requests"] for row in rows(red, "error_name")} == {None: 1, "DuplicateKey": 1}
 
 
@@ -178,26 +178,26 @@ def test_busiest_first() -> None:
     red = Red()
     for operation, times in (("insert", 1), ("find", 3), ("update", 2)):
         for _ in range(times):
-            red.add(session(operation=operation))
+            red.add([session(operation=operation)])
     assert [row["operation"] for row in rows(red)] == ["find", "update", "insert"]
 
 
 def test_addresses_that_become_known_change_the_cell() -> None:
     red, connection = Red(), Connection(6, MONGOD)
-    red.add(session(connection=connection))
+    red.add([session(connection=connection)])
     connection.near, connection.far = Address("10.0.0.9", 27017), Address("10.0.0.5", 51544)
-    red.add(session(connection=connection))
+    red.add([session(connection=connection)])
     assert [row.get("client") for row in rows(red, "client")] == [None, "10.0.0.5"]
 
 
 def test_cells_are_bounded() -> None:
     red = Red(max_cells=10)
     for number in range(30):
-        red.add(session(target=f"db.c{number}"))
+        red.add([session(target=f"db.c{number}")])
     for number in range(30):
         far = Address(f"10.0.1.{number}", 1)
-        red.add(session(connection=Connection(100 + number, MONGOD, Address("10.0.0.9", 27017), far)))
-    red.add(session(target="db.c3"))
+        red.add([session(connection=Connection(100 + number, MONGOD, Address("10.0.0.9", 27017), far))])
+    red.add([session(target="db.c3")])
     targets = {row["target"]: row["requests"] for row in rows(red)}
     assert len(targets) == 11
     assert targets[OTHER] == red.overflowed == 50
@@ -224,7 +224,7 @@ def test_cells_are_bounded() -> None:
 def test_however_it_is_grouped_nothing_is_lost(sessions: list[Session], by: list[str], max_cells: int) -> None:
     red = Red(max_cells=max_cells)
     for each in sessions:
-        red.add(each)
+        red.add([each])
     groups = red.groups(by)
     total = Counter[str]()
     for group in groups:

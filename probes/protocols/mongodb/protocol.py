@@ -10,7 +10,7 @@ first, which costs more than the search.
 from __future__ import annotations
 
 import re
-from struct import Struct, error
+from struct import Struct, error, pack
 from typing import Any, TypeAlias
 
 from probes.protocols.interface import ProtocolError, WireProtocol
@@ -49,8 +49,9 @@ from probes.records import Connection, Head, Reply, Request, Session, Verdict
 _new = object.__new__
 _length_and_id = Struct("<ii").unpack_from
 _body = Struct("<iIBi").unpack_from  # opcode, flagBits, the first section's kind, and the length of its document
-# Of a reply length, requestID and these, and how its document begins.
-_start_of_reply = Struct("<ii4xiIBi8si").unpack_from
+# Of a reply length and requestID, these but for the document's length in one piece, that, and how the document begins.
+_start_of_reply = Struct("<ii4x9si8si").unpack_from
+_PLAIN = pack("<iIB", OP_MSG, 0, BODY)
 _answer = Struct("<ii").unpack_from  # responseTo, opCode
 _RESPONSE_TO_AT = 8
 _int32 = INT32.unpack_from
@@ -217,12 +218,12 @@ class MongoDB(WireProtocol):
     def reply(self, head: Head, request: Request | None, memory: Any) -> Reply:
         """The reply that `head` begins. Raises ProtocolError."""
         known = request if isinstance(request, MongoRequest) else None
-        plain = known is not None and known.plain
-        reply = _short_reply(head.data, head) if plain else None
-        if reply is not None:
-            return reply
+        if known is not None and known.plain:
+            reply = _short_reply(head.data, head)
+            if reply is not None:
+                return reply
         message = open_message(head)
-        reply = _short_reply(message.data, None) if plain and message.compressor else None
+        reply = _short_reply(message.data, None) if known is not None and known.plain and message.compressor else None
         if reply is None:
             reply = read_reply(message, known, self._waiting)
             reply.windows = beside_data(message, reply, known)
@@ -247,10 +248,10 @@ def _short_reply(data: bytes, head: Head | None) -> MongoReply | None:
     What was not captured in `data` may be in the `head`.
     """
     try:
-        length, id, opcode, flags, kind, size, first, first_bytes = _start_of_reply(data)
+        length, id, kind, size, first, first_bytes = _start_of_reply(data)
     except error:
         return None
-    if opcode != OP_MSG or kind != BODY or flags & _LONG_WAY_FLAGS or size + _DOCUMENT_AT != length:
+    if kind != _PLAIN or size + _DOCUMENT_AT != length:
         return None
     at = _ELEMENTS_AT
     if first == _CURSOR:
@@ -289,9 +290,7 @@ def _short_reply(data: bytes, head: Head | None) -> MongoReply | None:
     reply.id = id
     reply.data = data
     reply.failure = None
-    reply.continues = flags & MORE_TO_COME != 0
-    if flags:
-        reply.flags = flags
+    reply.continues = False
     if cut:
         reply.truncated, reply.cursor_id, reply.returned, reply.windows = True, cursor_id, returned, windows
     return reply
