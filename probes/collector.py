@@ -10,9 +10,9 @@ from probes.governor import Governor, Level
 from probes.options import CaptureOptions
 from probes.outputs.recording.tap import Tap
 from probes.protocols.chosen import chosen, complaints
-from probes.protocols.interface import RAW, LooksAround, WireProtocol
+from probes.protocols.interface import RAW, LooksAround, Skims, WireProtocol
 from probes.records import Connection, Ledger, Session, Side, Times
-from probes.scope import PortUse, Scope
+from probes.scope import PortUse, Scope, Skim
 from probes.sessions.ends import Ends
 from probes.sessions.pairing import Pairing
 from probes.sessions.selection import selected
@@ -32,13 +32,16 @@ _USES = {"mongodb": PortUse.MONGODB, "kafka": PortUse.KAFKA, RAW: PortUse.RAW}
 def scope_of(protocols: Iterable[WireProtocol]) -> Scope:
     """What a source has to look for, and where, so that each of these protocols is given its messages."""
     everywhere, ports = PortUse.NONE, dict[int, PortUse]()
+    skim: Callable[[], Skim] | None = None
     for protocol in protocols:
         use = _USES[protocol.framing]
         if not protocol.ports:
             everywhere |= use
         for port in protocol.ports:
             ports[port] = ports.get(port, PortUse.NONE) | use
-    return Scope(everywhere, ports)
+        if isinstance(protocol, Skims):
+            skim = protocol.skim
+    return Scope(everywhere, ports, skim)
 
 
 OpenSource = Callable[[CaptureOptions, Scope, Sink], Source]

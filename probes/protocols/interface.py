@@ -30,6 +30,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from probes.records import Connection, Head, Process, Reply, Request, Session, Verdict
+from probes.scope import Skim
 
 RAW = "raw"
 
@@ -96,6 +97,17 @@ class Observes(Protocol):
         """
 
 
+@runtime_checkable
+class Skims(Protocol):
+    """What a protocol of Kafka's framing may have besides: it finds what long replies have behind their heads.
+
+    That is kept of captures only, as windows (`Head.windows`) or, right behind the head, as more of it.
+    """
+
+    def skim(self) -> Skim:
+        """A new, bounded memory of one connection for that."""
+
+
 class WireProtocol:
     """One protocol. An instance belongs to one collector and may keep bounded memory across connections.
 
@@ -109,7 +121,7 @@ class WireProtocol:
     no confirmation but the ports.
 
     Optional: `LooksAround`, for what is not on the wire; `Observes`, for what is in no single exchange; `Records`, for
-    recordings. Of a plugin they are not asked.
+    recordings; `Skims`, for long replies. Of a plugin they are not asked.
     """
 
     name: str

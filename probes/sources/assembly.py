@@ -24,6 +24,11 @@ class Assembly:
         self._data = data
         self._windows: list[tuple[int, bytes]] = []
 
+    @property
+    def last(self) -> bytes:
+        """The last piece, with all that it is right behind of."""
+        return self._windows[-1][1] if self._windows else self._data
+
     def add(self, number: int, offset: int, data: bytes) -> bool:
         """Whether the piece belongs to this message."""
         if number != self._number:

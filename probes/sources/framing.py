@@ -9,18 +9,23 @@ looked at. Where it is out of step (a start in mid-stream, bytes lost, a length 
 only where a chunk begins, for that is where writers put them.
 
 probes/kernel/program/framing.h does the same in the kernel; tests/framing holds both to one corpus of streams. The
-kernel alone gives up on a call of more than some 720 messages: what follows in that call is a gap.
+kernel alone gives up on a call of more than some 720 messages: what follows in that call is a gap. And it has no
+`Skim`, which says what of a Kafka reply is to be kept behind its head (there a broker's sendfile shows where records
+end): such a reply has windows, or where records end within its head, a longer head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from probes.records import Framing, Head
-from probes.sources.assembly import Assembly
+from probes.scope import Skim
+from probes.sources.assembly import MOST_WINDOWS, Assembly
 
 PEEK = 64  # bytes that are looked at where a header is due
 PRE_READ = 64  # bytes of a message's beginning that count as nothing where the rest is lost
 TAIL = 512  # bytes of a cut message's end that are kept
-WINDOW = 256  # bytes that are kept after a stretch that was not captured
+WINDOW = 256  # bytes that are kept after a stretch that was not captured, or that a `Skim` steps over
 COMPRESSED_HEAD = 16384
 STRANGE_CHUNKS = 256  # chunks that make no sense before a connection is ignored
 
@@ -124,14 +129,23 @@ class ConnectionFraming:
     says whether it looked encrypted. `resynchronised` counts how often a direction fell out of step.
     """
 
-    def __init__(self, *, young: bool, head_bytes: int = 1024, protocols: tuple[str, ...] = ()) -> None:
-        """`young`: seen from its first byte. `head_bytes` are kept of each message; `protocols` limits the labels."""
+    def __init__(
+        self,
+        *,
+        young: bool,
+        head_bytes: int = 1024,
+        protocols: tuple[str, ...] = (),
+        skim: Skim | None = None,
+    ) -> None:
+        """`young`: seen from its first byte. `head_bytes` are kept of each message, of Kafka's replies also what `skim`
+        says; `protocols` limits the labels."""
         self.protocol = ""
         self.ignored = False
         self.resynchronised = 0
         self._young = young  # until something made no sense
         self._head_bytes = head_bytes
         self._protocols = protocols or (MONGODB, KAFKA)
+        self._skim = skim
         self._strange = 0  # chunks that began with nothing plausible, while there is no label
         self._tls_records = 0
         self._sasl = False  # Kafka: frames without header may come
@@ -201,7 +215,8 @@ class ConnectionFraming:
         if self.protocol == KAFKA and stream.requests:
             self._note_request(header, replies=self._streams[not stream.outbound], first_of_all=not labelled)
         compressed = self.protocol == MONGODB and int.from_bytes(header[12:16], "little") == OP_COMPRESSED
-        stream.begin(length, COMPRESSED_HEAD if compressed else self._head_bytes)
+        skim = self._skim if self.protocol == KAFKA and not stream.requests else None
+        stream.begin(length, COMPRESSED_HEAD if compressed else self._head_bytes, skim)
         return at
 
     def _length(self, stream: _Stream, header: bytes, available: int) -> int:
@@ -243,6 +258,8 @@ class ConnectionFraming:
             self._correlation = int.from_bytes(header[8:12], "big")
             if header[5] == SASL_HANDSHAKE and not header[7]:  # version 0: tokens without header follow
                 self._sasl = True
+            if self._skim is not None:
+                self._skim.request(header)
         if first_of_all and self._young and not replies.held:
             replies.synced = True  # the next bytes there are the first reply
 
@@ -276,14 +293,18 @@ class _Stream:
         self.total = 0  # its length, 0 while its header is due
         self.done = 0  # bytes of it that went by
         self.cut: Head | None = None  # the last message, where its end was lost
-        self._keep = 0  # bytes are kept while done < _keep
+        self._from = self._keep = 0  # bytes are kept while _from <= done < _keep
+        self._skim: Skim | None = None  # as long as all that it said is to be kept was there
+        self._places: Generator[int, bytes, None] | None = None  # what it says of the current message
+        self._pieces = 0  # that it was shown
         self._tail = b""
         self._skipped = False
         self._assembly = Assembly(0, 0, 0, b"")
 
-    def begin(self, total: int, keep: int) -> None:
+    def begin(self, total: int, keep: int, skim: Skim | None = None) -> None:
         self._assembly = Assembly(self.number, self.first_ns, total, self.held)
-        self._keep = keep
+        self._from, self._keep = 0, keep
+        self._skim, self._places, self._pieces = skim, None, 0
         self._tail = b""
         self._skipped = False
         self.number += 1
@@ -294,18 +315,43 @@ class _Stream:
 
     def keep(self, chunk: bytes, at: int, size: int) -> None:
         """`size` bytes of the current message, at `at` in the chunk, go by."""
-        kept = min(size, max(0, self._keep - self.done))
-        if kept:
-            self._assembly.add(self.number - 1, self.done, chunk[at : at + kept])
-        self.done += size
-        if self.done == self.total:
-            self._tail = chunk[at + max(kept, size - TAIL) : at + size]
+        done, end, start = self.done, self.done + size, at - self.done
+        while True:
+            first, last = max(done, self._from), min(end, self._keep)
+            if first < last:
+                self._assembly.add(self.number - 1, first, chunk[start + first : start + last])
+                at = start + last
+            if last < self._keep or self._skim is None or not self._look_on(self._skim):
+                break
+        self.done = end
+        if end == self.total:
+            self._tail = chunk[max(at, start + end - TAIL) : start + end]
 
     def skip(self, size: int) -> None:
         """`size` bytes of it go by unseen."""
         self.done += size
-        self._keep = max(self._keep, self.done + WINDOW)
         self._skipped = True
+        if self.done > self._from:  # some of them were to be kept
+            self._keep = max(self._keep, self.done + WINDOW)
+            self._skim = None
+
+    def _look_on(self, skim: Skim) -> bool:
+        """A piece was kept up to its end: whether another one is to be."""
+        piece = self._assembly.last[self._from - self._keep :]
+        try:
+            if self._places is None:
+                self._places = skim.reply(piece)
+                place = next(self._places)
+            else:
+                place = self._places.send(piece)
+        except StopIteration:
+            place = self.total
+        self._pieces += 1
+        if place >= self.total or self._pieces > MOST_WINDOWS:
+            self._skim = None
+            return False
+        self._from, self._keep = place, place + WINDOW
+        return True
 
     def end(self, last_ns: int) -> Head:
         """The current message's head; the next message is due."""

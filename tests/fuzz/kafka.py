@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from tests.fuzz import engine
 
@@ -18,6 +19,7 @@ with engine.instrumented("probes.protocols"):
     from probes.protocols.kafka import Kafka
 
 from probes.records import Address, Connection, Head, Session, Side, Status, Times
+from probes.sources.framing import WINDOW
 from tests.unit.kafka_messages import framed, golden, request_bytes, request_header
 from tests.unit.test_kafka_hostile import FILLINGS, hostile
 
@@ -30,7 +32,7 @@ class Input:
     def __init__(self, data: bytes) -> None:
         cut, self.api_key, self.version, self.direction = data[:4]
         self.version %= 32  # no other passes for one
-        message = data[4:]
+        message = self.message = data[4:]
         captured = len(message) * (cut or 256) // 256
         window = ((captured + 8, message[captured + 8 :]),) if cut % 2 else ()
         self.head = Head(True, 0, 1, 2, len(message), message[:captured], windows=window)
@@ -52,6 +54,7 @@ def run(data: bytes, around: engine.Around) -> None:
     reply = None
     if its.direction % 2:
         asked = its.asked()
+        around("skim", lambda: skim(kafka, asked, its.message, len(head.data)))
         request = kafka.request(Head(True, 0, 1, 2, len(asked), asked), memory)
         reply = around("reply", lambda: kafka.reply(head, request, memory))
     else:
@@ -68,6 +71,19 @@ def run(data: bytes, around: engine.Around) -> None:
     around("facts", lambda: kafka.facts(5))
     if not its.direction % 2:  # the session goes on
         around("request", lambda: kafka.request(head, memory))
+
+
+def skim(kafka: Kafka, asked: bytes, reply: bytes, captured: int) -> None:
+    """What of a reply is to be kept behind its head is asked for, and given, up to its end."""
+    replies = kafka.skim()
+    replies.request(asked)
+    places = replies.reply(reply[:captured])
+    with suppress(StopIteration):
+        place = next(places)
+        while place < len(reply):
+            end = min(place + WINDOW, len(reply))
+            place = places.send(reply[place:end])
+            assert place >= end
 
 
 def seeds() -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def _compiled(api_key: int, version: int, direction: Direction, *, positions: bo
     if layout is None or api is None:
         return None
     source = source_of(layout, api.header_tags(version, direction), api_key, direction, positions=positions)
-    names: dict[str, Any] = {**_UNPACKERS, "error": error, "uvarint": _uvarint, "tags": _tags, "beyond": _beyond}
+    names: dict[str, Any] = {**_UNPACKERS, "error": error, "uvarint": uvarint, "tags": _tags, "beyond": _beyond}
     for form in set(re.findall(rf"\b{FORM}(\w+)", source)):
         names[FORM + form] = Struct(f">{form}").unpack_from
     for form in set(re.findall(rf"\b{EACH}(\w+)", source)):
@@ -51,7 +51,7 @@ def _compiled(api_key: int, version: int, direction: Direction, *, positions: bo
     return compiled
 
 
-def _uvarint(data: bytes, position: int, first: int) -> tuple[int, int]:
+def uvarint(data: bytes, position: int, first: int) -> tuple[int, int]:
     """The rest of an unsigned varint whose first byte, `first`, has its high bit set. (value, position after it)"""
     value, shift = first & 0x7F, 7
     while shift < 35:
@@ -67,13 +67,13 @@ def _uvarint(data: bytes, position: int, first: int) -> tuple[int, int]:
 def _tags(data: bytes, position: int, count: int) -> int:
     """The position after a tag section whose count began with the byte `count`."""
     if count > 0x7F:
-        count, position = _uvarint(data, position, count)
+        count, position = uvarint(data, position, count)
     for _ in range(count):
         for _ in ("tag", "size"):
             size = data[position]
             position += 1
             if size > 0x7F:
-                size, position = _uvarint(data, position, size)
+                size, position = uvarint(data, position, size)
         position += size
     return position
 

@@ -18,6 +18,7 @@ from probes.protocols.kafka.messages import KafkaReply, KafkaRequest, Memory, Of
 from probes.protocols.kafka.observer import Observer
 from probes.protocols.kafka.plan import positions
 from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH, TEACHES_TOPICS, RequestFacts
+from probes.protocols.kafka.skim import FetchReplies
 from probes.protocols.kafka.topics import Topics
 from probes.protocols.kafka.walk import uuid_bytes
 from probes.records import Connection, Failure, Head, Process, Reply, Request, Session, Verdict
@@ -227,6 +228,10 @@ class Kafka(WireProtocol):
     ) -> Head:
         """What may be written of a message that was parsed as `message`, or refused (None)."""
         return masking.recordable(head, message, request, literals=literals)
+
+    def skim(self) -> FetchReplies:
+        """Finds what replies have behind their records."""
+        return FetchReplies()
 
     def _request_kind(self, data: bytes) -> Kind:
         header = headers.fixed_part(data)

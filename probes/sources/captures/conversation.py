@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from probes.records import Connection, Head
+from probes.scope import Skim
 from probes.sources.framing import ConnectionFraming
 from probes.sources.sink import Sink
 
@@ -15,11 +16,13 @@ from probes.sources.sink import Sink
 class Desk:
     """What the conversations of a capture have in common. `connections` are the open ones of a known protocol, by id.
 
+    `skim` makes what finds more of long replies than their heads.
     `counts`: "messages" that went by; "resynchronised", directions that fell out of step; "ignored_connections".
     """
 
     sink: Sink
     head_bytes: int
+    skim: Callable[[], Skim] | None = None
     connections: dict[int, Connection] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -41,7 +44,8 @@ class Conversation:
         """`is_recorded`: each byte that is missing stands for a message that was lost when l7top recorded it."""
         self._desk = desk
         self._connection = connection
-        self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=protocols)
+        skim = desk.skim() if desk.skim is not None else None
+        self._framing = ConnectionFraming(young=is_young, head_bytes=desk.head_bytes, protocols=protocols, skim=skim)
         self._is_open = False
         self._is_recorded = is_recorded
         self._last_ns = [0, 0]  # by direction: when a byte last went by

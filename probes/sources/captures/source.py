@@ -43,7 +43,7 @@ class CaptureSource:
         self.damage = ""
         self._reading = reading
         self._inflation, self._container, self._decoder = Inflation(), Container(), Decoder()
-        self._desk, self._scope = Desk(sink, head_bytes), scope
+        self._desk, self._scope = Desk(sink, head_bytes, scope.skim), scope
         self._reassembly = Reassembly(self._meet)
         self._pending: Iterator[Packet] = iter(())  # of what was read
         self._held: Packet | None = None  # the first one beyond the limit
