@@ -73,7 +73,7 @@ class Collector:
         self._tap = tap
         wanted_all = options.side is Side.BOTH and not options.pids  # the usual case: nothing is asked per session
         selecting = emit if wanted_all else self._selecting(emit)
-        self._ends = Ends(selecting, self._ledger, quieten=self._quieten)
+        self._ends = Ends(selecting, self._ledger, quieten=self._quieten, asked=self._asked)
         spoken = self.protocols.values() if tap is None else map(tap.watched, self.protocols.values())
         self._pairing = Pairing(tuple(spoken), self._ends.session, self._ledger)
         rooms: Sink = _Rooms(self._pairing, self._ends)
@@ -220,6 +220,9 @@ class Collector:
         """
         return self._tap is None and end.protocol in _USES and self._source.quieten(end)
 
+    def _asked(self, connection: Connection, id: int, times: Times) -> Times:
+        return self._pairing.exchange(connection, id, times)
+
     def _look_around(self) -> None:
         for name, protocol in self._looking.items():
             connections = self._source.connections()
@@ -243,11 +246,7 @@ class _Rooms:
         self.unseen = pairing.unseen
         self.missed = pairing.missed
         self.addressed = ends.addressed
-
-    def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
-        if not times.request_last:
-            times = self._pairing.exchange(connection, id, times)
-        self._ends.exchange(connection, id, times, messages)
+        self.exchange = ends.exchange
 
     def opened(self, connection: Connection) -> None:
         if connection.process is not None:  # else there is one view of it, which nothing has to be joined with

@@ -57,7 +57,8 @@ class Ends:
     Messages of a view that is not told on its own move from `sessions` to `other_end` in the ledger.
 
     `quieten` is called with the connection of a client's end as soon as an exchange was seen from both ends: from then
-    on the source may tell but times of it (`exchange`), and no messages. It returns whether it does.
+    on the source may tell but times of it (`exchange`), and no messages. It returns whether it does. `asked` is given the
+    times of a reply whose request was told before that, and adds when that one went by.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Ends:
         *,
         hold_ns: int = HOLD_NS,
         quieten: Callable[[Connection], bool] = lambda _: False,
+        asked: Callable[[Connection, int, Times], Times] = lambda connection, id, times: times,
     ) -> None:
         self._emit = emit
         self._ledger = ledger if ledger is not None else Ledger()
         self._hold_ns = hold_ns
         self._quieten = quieten
+        self._asked = asked
         self._now = 0
         self._ends: dict[int, _End] = {}
         self._by_key: dict[_Key, _End] = {}
@@ -136,6 +139,9 @@ class Ends:
     def exchange(self, connection: Connection, id: int, times: Times, messages: int) -> None:
         """A quiet end saw `messages` messages of the exchange `id`, at these times; 0 where it did not."""
         self._shadowed += messages
+        _, request_last, _, _ = times
+        if not request_last:
+            times = self._asked(connection, id, times)
         shadow = self._shadows.get(connection.id)
         if shadow is not None:
             shadow.exchange(id, times)

@@ -7,7 +7,7 @@ nanoseconds lies in bucket 691.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 SUB_BUCKETS = 16  # to each doubling
@@ -56,13 +56,17 @@ class Histogram:
 
     def add(self, value: int) -> None:
         """Count a value; one below 0 as 0."""
-        if value < 0:
-            value = 0
-        shift = value.bit_length() - _BITS  # bucket(), in place: this is called for each session
-        at = value if shift <= 0 else shift * SUB_BUCKETS + (value >> shift)
-        self.counts[at] += 1
-        if value > self.max:
-            self.max = value
+        self.add_all((value,))
+
+    def add_all(self, values: Sequence[int]) -> None:
+        """Count values, of which there is one at least; those below 0 as 0."""
+        counts = self.counts
+        for value in values:
+            if value < 0:
+                value = 0
+            shift = value.bit_length() - _BITS  # bucket(), in place: this is done for each session
+            counts[value if shift <= 0 else shift * SUB_BUCKETS + (value >> shift)] += 1
+        self.max = max(self.max, max(values))
 
     def merge(self, other: Histogram) -> None:
         for at, count in other.counts.items():
