@@ -152,7 +152,7 @@ def test_of_every_version_and_however_it_is_cut(kind: tuple[int, int]) -> None:
 
 def test_replies_that_come_together_are_told_one_by_one() -> None:
     connection = framing()
-    count = 30
+    count = MAX_ASKED
     sent = [fetched(FETCH, 12, [[Part(2000 + n), Part(n)], [Part(0)]], id=n) for n in range(count)]
     requests = connection.feed(True, b"".join(asked(FETCH, 12, n) for n in range(count)), 1)
     heads = feed_all(connection, False, every(1448)(b"".join(sent)))

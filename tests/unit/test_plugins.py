@@ -87,7 +87,10 @@ def test_protocols_and_ports_limit_what_is_tried_and_where(plugin: Callable[...,
     scope = scope_of(protocols.values())
     assert scope.everywhere is PortUse.NONE
     assert scope.ports == {7000: PortUse.RAW, 9092: PortUse.KAFKA | PortUse.MONGODB, 1: PortUse.MONGODB}
-    assert scope_of(chosen(CaptureOptions()).values()).everywhere == PortUse.MONGODB | PortUse.KAFKA
+    assert scope.skim is None
+    everything = scope_of(chosen(CaptureOptions()).values())
+    assert everything.everywhere == PortUse.MONGODB | PortUse.KAFKA
+    assert everything.skim is not None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from probes.protocols.kafka.plan_source import FETCH, SHARE_FETCH
 from probes.protocols.kafka.table import Layout, api, layout
 from probes.protocols.kafka.walk import MAX_ELEMENTS
 
-MAX_ASKED = 64  # requests of a connection that are remembered: the oldest go first
+MAX_ASKED = 16  # requests of a connection that are remembered, for it has few under way: the oldest go first
 
 _KEYS = frozenset(key.to_bytes(2, "big") for key in (FETCH, SHARE_FETCH))
 _MOVE, _SKIP, _RECORDS, _ROUNDS, _AGAIN = range(5)
