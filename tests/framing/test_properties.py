@@ -140,8 +140,8 @@ def test_noise_is_harmless(chunks: list[Chunk], young: bool, gaps: set[int]) -> 
     assert framing.looks <= 3 * size + len(chunks)
 
 
-def check_bounds(head: Head) -> None:
-    assert len(head.data) <= COMPRESSED_HEAD
+def check_bounds(head: Head, most: int = COMPRESSED_HEAD) -> None:
+    assert len(head.data) <= most
     assert len(head.tail) <= TAIL
     assert len(head.windows) <= MOST_WINDOWS
     pieces = [(0, head.data), *head.windows, (head.total - len(head.tail), head.tail)]

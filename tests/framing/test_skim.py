@@ -125,6 +125,7 @@ replies = st.builds(lambda part, rest, others: [[part, *rest], *others], first, 
     st.sampled_from([SMALLEST, 1024, 16_384]),
 )
 @example((FETCH, 11), [[Part(5000)] * 20], [], SMALLEST)
+@example((FETCH, 13), [[Part(1), *[Part(4000), Part(None, 0, 40)] * 4]], [], 16_384)
 @example((FETCH, 12), [[Part(5000), *[Part(0)] * 100]], [], SMALLEST)
 def test_it_is_told_as_if_all_of_it_had_been_kept(
     kind: tuple[int, int], topics: list[list[Part]], places: list[int], head_bytes: int
@@ -132,7 +133,7 @@ def test_it_is_told_as_if_all_of_it_had_been_kept(
     reply = fetched(*kind, topics)
     request, head = framed_heads(*kind, cut(reply, *sorted(set(places))), head_bytes=head_bytes)
     assert head.total == len(reply)
-    check_bounds(head)
+    check_bounds(head, head_bytes + MOST_WINDOWS * WINDOW)
     for offset, data in ((0, head.data), *head.windows):
         assert reply[offset : offset + len(data)] == data
     answer, record = told(request, head)
