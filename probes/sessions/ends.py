@@ -57,8 +57,8 @@ class Ends:
     Messages of a view that is not told on its own move from `sessions` to `other_end` in the ledger.
 
     `quieten` is called with the connection of a client's end as soon as an exchange was seen from both ends: from then
-    on the source may tell but times of it (`exchange`), and no messages. It returns whether it does. `asked` is given the
-    times of a reply whose request was told before that, and adds when that one went by.
+    on the source may tell but times of it (`exchange`), and no messages. It returns whether it does. `asked` is given
+    the times of a reply whose request was told before that, and adds when that one went by.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ struct call {
 
 // A thread that sends on a TCP socket: from when on. Its place follows from its id alone, which costs half of a look
 // into a hash: of two threads with one place the later one is there, and the other's bytes count as sent at the end.
-struct sending { u64 thread, socket, began_ns, pad; };
+struct sending { u64 thread, socket, began_ns, pad[5]; };  // a cache line
 
 // A client's end of a connection whose server's end is watched too. That one tells the messages, this one only when
 // they went by here: half of the work, where both ends are on this host. The collector makes the entry, empty.
