@@ -80,8 +80,8 @@ struct call {
     u16 adopted; // number + 1 of a call that the collector found the thread in, 0: we saw it begin
 };
 
-// A thread that sends on a TCP socket: from when on. Its place follows from its id alone, which costs half of a look
-// into a hash: of two threads with one place the later one is there, and the other's bytes count as sent at the end.
+// A thread that sends on a TCP socket: from when on. Its place follows from its id alone, so there is no hash to look
+// into: of two threads with one place the later one is there, and the other's bytes count as sent at the end.
 struct sending { u64 thread, socket, began_ns, pad[5]; };  // a cache line
 
 // A client's end of a connection whose server's end is watched too. That one tells the messages, this one only when
