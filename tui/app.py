@@ -111,6 +111,7 @@ class Dashboard(TerminalApp):
         self._window = Window.M1
         self._place = Place("overview")
         self._trail: list[Place] = []
+        self._wheres: dict[str, Where] = {}  # what each panel was last asked for
         self._frozen: FrozenView | None = None
         self._cut = self._counted = 0  # rows that lack a field, and the row up to which they were counted
         self._prompt, self._footer = Prompt(), Footer()
@@ -170,10 +171,15 @@ class Dashboard(TerminalApp):
     def _ask(self, panel: Panel) -> None:
         view, now_ns = (self._frozen, self._frozen.frozen_ns) if self._frozen else (self._view, self._last_ns())
         drill = next((each.drill for each in (self._place, *reversed(self._trail)) if each.ident == panel.ident), ())
+        where = tuple(dict.fromkeys((*self._filter, *drill)))
         try:
-            panel.show(view, self._window, tuple(dict.fromkeys((*self._filter, *drill))), now_ns)
+            panel.show(view, self._window, where, now_ns)
         except FilterError as error:
             self._prompt.complain(str(error))
+        if where != self._wheres.get(panel.ident, where):
+            for table in panel.query(LineTable):
+                table.let_go()
+        self._wheres[panel.ident] = where
 
     def _last_ns(self) -> int:
         """The time that the view is of: a dead collector's stands still, and what hung then does not hang on."""

@@ -22,6 +22,7 @@ from tui.bindings import TABLE, rows
 from tui.help import HelpScreen
 from tui.prompt import FilterInput
 from tui.screens.capture import MEANINGS
+from tui.screens.mongodb import MongoDBPanel
 from tui.widgets.table import LineTable
 
 SECONDS = 150
@@ -213,6 +214,21 @@ async def test_a_filter_holds_on_all_screens_until_esc(view: View) -> None:
         await press(pilot, "escape")
         assert ":27017" in text(app)
         assert "/ protocol:kafka" not in text(app)
+
+
+async def test_a_chosen_row_that_does_not_fit_a_new_filter_goes(view: View) -> None:
+    async with dashboard(view, NOW_NS) as (app, pilot):
+        await press(pilot, "2", "down")
+        table = app.query_one(MongoDBPanel).table
+        assert table.cursor_row is not None
+        chosen = str(table.cursor_row.key)
+        operation = "insert" if "find" in chosen else "find"
+        await press(pilot, "slash", *f"operation:{operation}", "enter")
+        assert table.cursor_row is None
+        await press(pilot, "down")
+        assert table.cursor_row is not None
+        assert operation in str(table.cursor_row.key)
+        assert chosen not in {str(row.key) for row in table.rows}
 
 
 async def test_what_is_wrong_with_a_filter_is_said_under_it(view: View) -> None:

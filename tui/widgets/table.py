@@ -242,6 +242,11 @@ class LineTable(LineWidget, can_focus=True):
         self._cursor, self._top, self._gone, self.cursor_key = -1, 0, None, None
         self.update()
 
+    def let_go(self) -> None:
+        """Show the cursor's row no longer where it is not among the others: something else was asked for."""
+        if self._gone is not None:
+            self.clear_cursor()
+
     def move_to(self, key: Hashable) -> bool:
         """Put the cursor on the row with this key; False where there is none."""
         found = self._find(key, 0)
