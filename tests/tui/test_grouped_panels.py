@@ -100,7 +100,7 @@ async def test_a_group_of_consumers_leads_to_its_requests(lively: View) -> None:
     [
         ("t", (Is("target", "orders"),)),
         ("g", (Is("target", "billing"),)),
-        ("c", (Is("operation", "Produce"), Is("application", "shop-1"), Is("client", "10.0.3.4"))),
+        ("c", (Is("operation", "Produce"), Is("application", "metrics"), Is("client", "10.0.3.8"))),
     ],
 )
 async def test_the_lower_table_leads_to_the_requests_behind_it(

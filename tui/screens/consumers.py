@@ -204,8 +204,9 @@ def _lag_cells(each: LagFacts) -> tuple[AnyCell, ...]:
 
 
 def producer_rows(facts: KafkaFacts) -> list[LineRow]:
-    """Who produces, the latest first."""
-    return [LineRow((each.client_id, each.host), _producer_cells(each)) for each in facts.producers]
+    """Who produces, of so many as are told the latest."""
+    producers = sorted(facts.producers, key=lambda each: (each.client_id, each.host))
+    return [LineRow((each.client_id, each.host), _producer_cells(each)) for each in producers]
 
 
 def _producer_cells(each: ProducerFacts) -> tuple[AnyCell, ...]:

@@ -63,7 +63,7 @@ class ClientFacts(NamedTuple):
 
 
 class ProducerFacts(NamedTuple):
-    """A client's Produce requests, by samples of the last ones. None is unknown."""
+    """A client's Produce requests, by samples of the last ones. None is unknown; `topic` may be the last few."""
 
     client_id: str
     host: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from probes.protocols.kafka.batches import batches
@@ -31,6 +31,7 @@ from probes.records import Session
 MAX_CLIENTS = 1_024
 MAX_PENDING = 1_024  # sessions that wait for their turn
 _AT_ONCE = 512  # of them, once a second: about 10 ms
+_TOPICS_TOLD = 4  # of a producer
 _TOLD = {"groups": 64, "lags": 200, "producers": 100, "clients": 100}
 _ROUNDS_TOLD = 8
 _SAMPLES = 256  # batches after which older ones count half
@@ -53,7 +54,7 @@ class _Client:
 
 @dataclass(slots=True)
 class _Producer:
-    topic: str = ""
+    topics: dict[str, None] = field(default_factory=dict)  # the last few, oldest first
     acks: int | None = None
     batches: int = 0
     records: int = 0
@@ -159,7 +160,12 @@ class Observer:
             producer.batches, producer.records, producer.bytes = (
                 each // 2 for each in (producer.batches, producer.records, producer.bytes)
             )
-        producer.topic, producer.acks = request.target[:MAX_TEXT], request.acks
+        topic = request.target[:MAX_TEXT]
+        if topic not in producer.topics:
+            producer.topics[topic] = None
+            if len(producer.topics) > _TOPICS_TOLD:
+                del producer.topics[next(iter(producer.topics))]
+        producer.acks = request.acks
         producer.transactional_id = (asked.message.get("transactional_id") or "")[:MAX_TEXT]
         producer.last_ns = session.times.request_last
         counts: dict[Partition, int] = {}
@@ -419,7 +425,7 @@ class Observer:
         return [
             ProducerFacts(
                 *client,
-                each.topic,
+                ", ".join(sorted(filter(None, each.topics))),
                 each.acks,
                 each.records / each.batches if each.batches else None,
                 each.bytes / each.batches if each.batches else None,
