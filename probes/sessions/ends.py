@@ -79,7 +79,6 @@ class Ends:
         self._ends: dict[int, _End] = {}
         self._by_key: dict[_Key, _End] = {}
         self._closed: dict[int, _End] = {}
-        self._shadows: dict[int, Shadow] = {}  # by the id of the client's end
         self._held: list[tuple[_End, Session]] = []  # since `_turned`
         self._held_longer: list[tuple[_End, Session]] = []
         self._turned = 0  # the tick at which `_held` was begun, 0 before the first
@@ -142,9 +141,9 @@ class Ends:
         _, request_last, _, _ = times
         if not request_last:
             times = self._asked(connection, id, times)
-        shadow = self._shadows.get(connection.id)
-        if shadow is not None:
-            shadow.exchange(id, times)
+        end = self._ends.get(connection.id)
+        if end is not None and end.shadow is not None:
+            end.shadow.exchange(id, times)
 
     def tick(self, now_ns: int) -> None:
         """The events have come to `now_ns`: what has waited long enough is told alone.
@@ -236,7 +235,7 @@ class Ends:
         """Both ends are known: from now on the client's need not tell messages."""
         if end.peer is None or not self._quieten(client):
             return None
-        end.shadow = end.peer.shadow = self._shadows[client.id] = Shadow(client, self._emit, self._count_double)
+        end.shadow = end.peer.shadow = Shadow(client, self._emit, self._count_double)
         return end.shadow
 
     def _hand_over(self, shadow: Shadow, end: _End) -> None:
@@ -283,7 +282,6 @@ class Ends:
         del self._ends[id], self._closed[id]
         if end.shadow is not None:
             end.shadow.end()
-            self._shadows.pop(end.shadow.client.id, None)
         if end.key is not None and self._by_key.get(end.key) is end:
             del self._by_key[end.key]
         if end.peer is not None:

@@ -101,19 +101,12 @@ class Shadow:
         if self._times:
             earlier = self._times.pop(id, None)
             if earlier is not None and earlier.reply_last == 0 and request_last == 0:
-                request_last = earlier.request_last
-                times = Times(earlier.request_first, request_last, reply_first, reply_last)
-        session = self._sessions.pop(id, None)
+                times = Times(earlier.request_first, earlier.request_last, reply_first, reply_last)
+        session = self._sessions.get(id)
         if session is not None and (reply_last or session.reply is None):
-            # _join(), in place: this is called for each session.
-            session.seen_from = _BOTH
-            session.client = self.client
-            if request_last:
-                session.client_times = times
-            self._emit(session)
+            del self._sessions[id]
+            self._join(session, times)
             return
-        if session is not None:
-            self._sessions[id] = session
         self._times[id] = times
         if len(self._times) > MAX_TIMES:
             del self._times[next(iter(self._times))]

@@ -1,8 +1,8 @@
 """Load for a mongod: processes that send one `find` after the other over a socket each, with little work of their own.
 
 The command is encoded once, as a driver would (lsid, $db), and only its requestID changes; the reply is not decoded.
-With `together`, a client sends that many before it reads their replies, as several threads behind one proxy do: far
-less work for the client and for the scheduler, so that the same rate leaves the host CPUs idle.
+With `together`, a client sends that many before it reads their replies: less work for the client and the scheduler, so
+that the same rate leaves the host CPUs idle.
 """
 
 from __future__ import annotations

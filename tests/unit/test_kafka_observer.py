@@ -468,10 +468,18 @@ def test_what_a_group_finds_committed(world: World) -> None:
     assert lags(world.facts()) == {("billing", "", 0): (70, None)}
 
 
-def produce(world: World, client: str, records: bytes, acks: int = -1, base_offset: int = 40, **fields: Any) -> None:
-    asked = {"acks": acks, "topic_data": [{"name": "orders", "partition_data": [{"index": 0, "records": records}]}]}
+def produce(
+    world: World,
+    client: str,
+    records: bytes,
+    acks: int = -1,
+    base_offset: int = 40,
+    topic: str = "orders",
+    **fields: Any,
+) -> None:
+    asked = {"acks": acks, "topic_data": [{"name": topic, "partition_data": [{"index": 0, "records": records}]}]}
     parts = [{"index": 0, "base_offset": base_offset}]
-    answer = {"responses": [{"name": "orders", "partition_responses": parts}]}
+    answer = {"responses": [{"name": topic, "partition_responses": parts}]}
     world.say(client, "Produce", 9, asked | fields, answer if acks else None)
 
 
@@ -484,6 +492,13 @@ def test_producers(world: World) -> None:
     assert (plain.client_id, plain.host, plain.topic, plain.acks) == ("plain", "10.0.0.5", "orders", 0)
     assert (plain.batch_records, plain.compression, plain.idempotent) == (3, "none", False)
     assert (paying.compression, paying.idempotent, paying.transactional_id) == ("gzip", True, "payments-1")
+
+
+def test_a_producer_has_its_latest_topics(world: World) -> None:
+    for topic in ("orders", "a", "b", "c", "orders", "d"):
+        produce(world, "plain", encoded(2, [], [], []), topic=topic)
+    (producer,) = world.facts().producers
+    assert producer.topic == "b, c, d, orders"
 
 
 def test_of_a_cut_batch_the_size_is_not_known(world: World) -> None:

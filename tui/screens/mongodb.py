@@ -95,28 +95,23 @@ class MongoDBPanel(GroupedPanel):
         )
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
-        """What is open is shown whatever the filter: it may have been opened by a request that does not fit."""
-        self._show_lives(view, window, now_ns)
         super().show(view, window, where, now_ns)
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
-        """Read what was opened and closed since, which takes long: the screen is there before."""
+        """Read what was opened and closed since, which takes long: the rest of the screen is there before.
+
+        What is open is shown whatever the filter: it may have been opened by a request that does not fit.
+        """
         if self._shown is not None:
             view, window, where, now_ns = self._shown
             self._following.update(view)
-            self._show_lives(view, window, now_ns)
-            self._show_opcodes(view, window, self.its_own(where))
-
-    def _show_lives(self, view: View, window: Window, now_ns: int) -> None:
-        self.query_one(LivesLines).show(lives_lines(view, self._following, window, now_ns))
-        if self.has_class("tall"):
-            self.query_one(OpenTable).show(view, self._following.lives, now_ns)
-
-    def _show_opcodes(self, view: View, window: Window, where: Where) -> None:
-        opcodes = self.query_one("#mongodb-opcodes", TextLines)
-        groups = view.groups(("opcode",), window, where)
-        opcodes.show([opcodes_line(groups, self._following.lives, opcodes.size.width)])
+            self.query_one(LivesLines).show(lives_lines(view, self._following, window, now_ns))
+            if self.has_class("tall"):
+                self.query_one(OpenTable).show(view, self._following.lives, now_ns)
+            opcodes = self.query_one("#mongodb-opcodes", TextLines)
+            groups = view.groups(("opcode",), window, self.its_own(where))
+            opcodes.show([opcodes_line(groups, self._following.lives, opcodes.size.width)])
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
         if not isinstance(message.table, OpenTable):
@@ -130,7 +125,6 @@ class MongoDBPanel(GroupedPanel):
             self.post_message(Detail(row))
 
     def show_below(self, view: View, window: Window, where: Where) -> None:
-        self._show_opcodes(view, window, where)
         self.query_one(HeatMap).show(f"latency  {window.label}, darker is more", heatmap_of(view, window, where))
         if self.has_class("wide"):
             series = series_of(view, window, where)

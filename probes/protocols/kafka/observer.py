@@ -161,10 +161,10 @@ class Observer:
                 each // 2 for each in (producer.batches, producer.records, producer.bytes)
             )
         topic = request.target[:MAX_TEXT]
-        if topic not in producer.topics:
-            producer.topics[topic] = None
-            if len(producer.topics) > _TOPICS_TOLD:
-                del producer.topics[next(iter(producer.topics))]
+        producer.topics.pop(topic, None)
+        producer.topics[topic] = None
+        if len(producer.topics) > _TOPICS_TOLD:
+            del producer.topics[next(iter(producer.topics))]
         producer.acks = request.acks
         producer.transactional_id = (asked.message.get("transactional_id") or "")[:MAX_TEXT]
         producer.last_ns = session.times.request_last
