@@ -24,21 +24,18 @@ from probes.kernel.layout import CallKind
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "program"
-SOURCES = ("events.h", "state.h", "framing.h", "hooks.c")
+SOURCES = ("events.h", "state.h", "framing.h", "usual.h", "hooks.c")
 SHIM = HERE / "shim"  # all the kernel headers BCC asks for, so that every host takes the same way
 
 MAPS = (
     "descriptors",
     "connections",
     "shadows",
-    "shadows_made",
     "sends",
     "calls",
     "sockets",
-    "call_kinds",
-    "places",
+    "settings",
     "ports",
-    "enabled",
     "locks",
     "counters",
     "cursors",

@@ -218,6 +218,19 @@ class ShadowState(ctypes.Structure):
     )
 
 
+class Settings(ctypes.Structure):
+    """`struct settings`: what all programs go by. The collector writes it; `on_any_call` finds the first two."""
+
+    _fields_ = (
+        ("stack_at", ctypes.c_uint32),
+        ("registers_at", ctypes.c_uint32),
+        ("shadows_made", ctypes.c_uint32),
+        ("enabled", ctypes.c_uint8),
+        ("pad", ctypes.c_uint8 * 3),
+        ("kinds", ctypes.c_uint8 * 512),
+    )
+
+
 HEAD = struct.Struct("=BBBBIQQQQIIII")
 HEAD_SIZE = HEAD.size
 assert ctypes.sizeof(HeadRecord) == HEAD_SIZE
@@ -237,6 +250,7 @@ _MIRRORED = (
     ("call", CallState),
     ("exchange", ExchangeRecord),
     ("shadow", ShadowState),
+    ("settings", Settings),
 )
 
 

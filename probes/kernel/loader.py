@@ -19,7 +19,7 @@ from probes.kernel.ring import Ring
 from probes.scope import EVERYTHING, Scope
 
 _U32 = 4
-_REGISTERS_AT = (1).to_bytes(_U32, sys.byteorder)  # key in `places`
+_ONLY = bytes(_U32)  # key in a map of one value
 _COMPILE_SECONDS = 60
 
 
@@ -51,22 +51,25 @@ class Kernel:
         }
         knobs |= dict.fromkeys(without, 0)
         maps, programs, attachments, raw = _bring_in(knobs)
-        if "on_any_call" in programs and not _calibrate(maps["places"], programs["on_any_call"]):
-            for fd in (*maps.values(), *programs.values()):
-                os.close(fd)
-            maps, programs, attachments, raw = _bring_in({**knobs, "SOCKET_TRACEPOINTS": 0})
+        self._settings = layout.Settings()
+        if "on_any_call" in programs:
+            self._settings = _calibrated(maps["settings"], programs["on_any_call"])
+            if not self._settings.registers_at:
+                for fd in (*maps.values(), *programs.values()):
+                    os.close(fd)
+                maps, programs, attachments, raw = _bring_in({**knobs, "SOCKET_TRACEPOINTS": 0})
         # A thread may be in a call when the probes come, and then only its end is seen: that is enough where the
         # tracepoints are within the calls.
         self.adopts = "on_sent" not in raw
         self.maps = {name: bpf.Map(fd) for name, fd in maps.items()}
         self._descriptors = [*maps.values(), *programs.values()]
         for number, call in calls.numbers().items():
-            self.maps["call_kinds"].update(number.to_bytes(_U32, sys.byteorder), bytes([call.kind]))
+            self._settings.kinds[number] = call.kind
+        self._set()
         for port, use in scope.ports.items():
             self.maps["ports"].update(port.to_bytes(_U32, sys.byteorder), bytes([use]))
         self.ring = Ring(maps["events"], pages * page)
         self._attached: list[int] = []
-        self._shadows = 0  # made so far
         try:
             for tracepoint_id, program in attachments:
                 self._attached.append(bpf.attach_tracepoint(tracepoint_id, programs[program]))
@@ -87,7 +90,8 @@ class Kernel:
         Attaching and looking for sockets take a while: without this, one end of a connection would be seen before
         the other, and requests before replies. The opening and closing of connections is always followed.
         """
-        self.maps["enabled"].update(bytes(_U32), bytes([on + (on and sparing)]))
+        self._settings.enabled = on + (on and sparing)
+        self._set()
 
     def quieten(self, connection: bytes) -> None:
         """From now on the messages of this connection are not told, only when they went by.
@@ -96,8 +100,11 @@ class Kernel:
         """
         shadows = self.maps["shadows"]
         shadows.update(connection, bytes(shadows.value_size), bpf.NOEXIST)
-        self._shadows += 1
-        self.maps["shadows_made"].update(bytes(_U32), self._shadows.to_bytes(_U32, sys.byteorder))
+        self._settings.shadows_made += 1
+        self._set()
+
+    def _set(self) -> None:
+        self.maps["settings"].update(_ONLY, bytes(self._settings))
 
     def counters(self) -> dict[str, int]:
         """The program's counters by name, of all CPUs together."""
@@ -152,15 +159,15 @@ def _bring_in(knobs: dict[str, int]) -> _Parts:
     return _Parts(maps, programs, [(id, program) for id, program in answer["attachments"]], answer["raw"])
 
 
-def _calibrate(places: int, program: int) -> bool:
-    """Lets the program look at one system call; whether it found what it looks for."""
-    found = bpf.Map(places)
+def _calibrated(settings: int, program: int) -> layout.Settings:
+    """Lets the program look at one system call: the settings with what it found there."""
+    found = bpf.Map(settings)
     with contextlib.suppress(OSError):
         for tracepoint in compiler.CALIBRATION.values():
             link = bpf.attach_raw_tracepoint(tracepoint, program)
             os.getppid()
             os.close(link)
-    return any(found.lookup(_REGISTERS_AT) or b"")
+    return layout.Settings.from_buffer_copy(found.lookup(_ONLY) or bytes(found.value_size))
 
 
 def _compile(knobs: dict[str, int]) -> tuple[dict[str, Any], list[int]]:

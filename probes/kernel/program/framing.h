@@ -350,9 +350,8 @@ inline_always int begin(struct cursor *q, struct connection *c, struct stream *s
     s->synced = 1;
     s->total = length;
     s->done = held;
-    u32 zero = 0;
-    u8 *on = enabled.lookup(&zero);
-    s->keep = on && *on == SPARING && HEAD_BYTES > SHORT_HEAD ? SHORT_HEAD : HEAD_BYTES;
+    struct settings *now = current_settings();
+    s->keep = now && now->enabled == SPARING && HEAD_BYTES > SHORT_HEAD ? SHORT_HEAD : HEAD_BYTES;
     if (c->label == LABEL_MONGODB && little_endian(q->peek + 12) == 2012)  // OP_COMPRESSED: useless when cut
         s->keep = LONGEST_HEAD;
     count(COUNT_MESSAGES);

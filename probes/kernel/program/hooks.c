@@ -113,9 +113,8 @@ struct registers {
 // call came with. The same for all tasks of a kernel, and told by no header that is there.
 int on_any_call(struct bpf_raw_tracepoint_args *ctx)
 {
-    u32 stack = 0, registers = 1;
-    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
-    if (!stack_at || !registers_at || *registers_at)
+    struct settings *s = current_settings();
+    if (!s || s->registers_at)
         return 0;
     u64 task = bpf_get_current_task();
 #pragma clang loop unroll(disable)
@@ -124,8 +123,8 @@ int on_any_call(struct bpf_raw_tracepoint_args *ctx)
         bpf_probe_read_kernel(&word, sizeof(word), (void *)(task + at));
         u64 distance = ctx->args[0] - word;
         if (word && !(word & 0xfff) && distance < 65536) {
-            *stack_at = at;
-            *registers_at = distance;
+            s->stack_at = at;
+            s->registers_at = distance;
             return 0;
         }
     }
@@ -133,15 +132,13 @@ int on_any_call(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // What the call that the current thread is in came with. 0 where that is not to be had.
-inline_always int user_registers(struct registers *r)
+inline_always int user_registers(struct settings *s, struct registers *r)
 {
-    u32 stack = 0, registers = 1;
-    u32 *stack_at = places.lookup(&stack), *registers_at = places.lookup(&registers);
-    if (!stack_at || !registers_at || !*registers_at)
+    if (!s->registers_at)
         return 0;
     u64 base = 0;
-    bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + *stack_at));
-    if (bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + *registers_at + REGISTERS_FROM)))
+    bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + s->stack_at));
+    if (bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + s->registers_at + REGISTERS_FROM)))
         return 0;
 #if X86_64
     return r->cs == USER_CS;
@@ -161,11 +158,10 @@ inline_always void read_args(u64 *args, struct enter_context *ctx)
 
 int on_enter(struct enter_context *ctx)
 {
-    u32 number = ctx->number;
-    u8 *known = call_kinds.lookup(&number);
-    if (!known)
+    struct settings *s = current_settings();
+    if (!s)
         return 0;
-    u8 kind = *known;
+    u8 kind = kind_of(s, ctx->number);
     u64 thread = bpf_get_current_pid_tgid();
     u64 process = thread & 0xffffffff00000000ull;
     u64 key = process | (u32)ctx->first;
@@ -178,9 +174,7 @@ int on_enter(struct enter_context *ctx)
         u64 *id = descriptors.lookup(&key);
         if (!id || !*id)
             return 0;
-        u32 zero = 0;
-        u8 *on = enabled.lookup(&zero);
-        if (!on || !*on) {
+        if (!s->enabled) {
             struct connection *c = connections.lookup(id);
             if (c)
                 c->young = 0;  // its first bytes go by unseen
@@ -240,19 +234,23 @@ int on_enter(struct enter_context *ctx)
     return 0;
 }
 
-// Begins the walk over the `moved` bytes of a call, on `socket` where that is known.
-inline_always void start_walk(void *ctx, struct call *call, u8 kind, s64 moved, u64 thread, u64 socket)
+// Follows the `moved` bytes of a call, on `socket` where that is known: at once where that is simple, else by a walk.
+inline_always void follow_call(void *ctx, struct settings *s, struct call *call, u8 kind, s64 moved, u64 thread,
+                               u64 socket)
 {
-    u32 zero = 0;
-    struct cursor *q = cursors.lookup(&zero);
-    if (!q)
-        return;
+    u32 zero = 0, locked = lock(call->connection);
     u64 now = bpf_ktime_get_ns();
-    q->outbound = kind == CALL_WRITE || kind == CALL_WRITEV || kind == CALL_SENDMSG || kind == CALL_SENDFILE;
+    int outbound = kind == CALL_WRITE || kind == CALL_WRITEV || kind == CALL_SENDMSG || kind == CALL_SENDFILE;
+    struct cursor *q = cursors.lookup(&zero);
+    if (!q || usual(s, call, kind, moved, outbound, thread >> 32, now)) {
+        unlock(locked);
+        return;
+    }
+    q->outbound = outbound;
     // Outbound bytes count as sent when the call began: their reply may be read before the call returns. A long call
     // is different: its last byte left towards its end.
-    q->first_ns = q->outbound ? call->began_ns : now;
-    q->last_ns = q->outbound && moved <= LARGE_WRITE ? call->began_ns : now;
+    q->first_ns = outbound ? call->began_ns : now;
+    q->last_ns = outbound && moved <= LARGE_WRITE ? call->began_ns : now;
     q->connection = call->connection;
     q->socket = socket;
     q->left = moved;
@@ -279,13 +277,15 @@ inline_always void start_walk(void *ctx, struct call *call, u8 kind, s64 moved, 
     u32 tail = TAIL_WALK;
     if (BY_PORT) {
         struct connection *c = connections.lookup(&q->connection);
-        if (!c || (!c->label && !c->tries && !tried_by_port(q, c)))
+        if (!c || (!c->label && !c->tries && !tried_by_port(q, c))) {
+            unlock(locked);
             return;
+        }
         tail = c->label == LABEL_RAW ? TAIL_WALK_RAW : TAIL_WALK;
     }
-    lock(q);
+    q->lock = locked;
     tails.call(ctx, tail);
-    unlock(q);  // the call failed
+    unlock(locked);  // the call failed
 }
 
 // A call on `fd` opened descriptor `result` or duplicated it there; CONNECT made of `fd` itself a connection.
@@ -326,12 +326,11 @@ int on_exit(struct exit_context *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
     s64 result = ctx->result;
-    u32 number = ctx->number;
-    u8 *known = call_kinds.lookup(&number);
+    struct settings *s = current_settings();
     struct registers r = {};
-    if (!known || !user_registers(&r))
+    if (!s || !user_registers(s, &r))
         return 0;
-    u8 kind = *known;
+    u8 kind = kind_of(s, ctx->number);
     u64 socket = 0;  // as on_state found it
     if (kind == CALL_CONNECT) {
         u16 family = 0;
@@ -363,9 +362,10 @@ int on_exit(struct exit_context *ctx)
     if (call->adopted && call->adopted != (u16)((u32)ctx->number + 1))
         return 0;  // it had returned before the collector noted it
     s64 result = ctx->result;
+    struct settings *s = current_settings();
     if (kind <= CALL_SENDFILE) {
-        if (result > 0)
-            start_walk(ctx, call, kind, result, thread, 0);
+        if (s && result > 0)
+            follow_call(ctx, s, call, kind, result, thread, 0);
         return 0;
     }
     if (kind == CALL_CONNECT ? !connects(result, call->socket, call->size) : result < 0)
@@ -386,9 +386,9 @@ int walk(void *ctx)
     struct connection *c = connections.lookup(&q->connection);
     if (!c)
         goto over;
-    u32 *made = shadows_made.lookup(&zero);
-    if (made && c->shadows != *made) {
-        c->shadows = *made;
+    struct settings *s = current_settings();
+    if (s && c->shadows != s->shadows_made) {
+        c->shadows = s->shadows_made;
         c->is_shadow = !!shadows.lookup(&q->connection);
     }
 #pragma clang loop unroll(disable)
@@ -402,7 +402,7 @@ int walk(void *ctx)
         lose_sync(c, &c->streams[q->outbound & 1]);
     }
 over:
-    unlock(q);
+    unlock(q->lock);
     return 0;
 }
 
@@ -430,7 +430,7 @@ int walk_raw(void *ctx)
         c->streams[q->outbound & 1].number++;  // a gap
     }
 over:
-    unlock(q);
+    unlock(q->lock);
     return 0;
 }
 
@@ -445,14 +445,14 @@ int on_state(void *ctx)
     if (state == 2 /* TCP_SYN_SENT */) {
         u64 thread = bpf_get_current_pid_tgid();
 #if SOCKET_TRACEPOINTS
+        struct settings *s = current_settings();
         struct registers r = {};
-        u32 number = user_registers(&r) ? r.number : -1;
-        u8 *kind = call_kinds.lookup(&number);
+        u8 kind = s && user_registers(s, &r) ? kind_of(s, r.number) : CALL_NONE;
         struct call now = {};
         now.kind = CALL_CONNECT;
         now.socket = socket;
         // Sending may connect, too: that is no call whose end is looked at.
-        if (kind && *kind == CALL_CONNECT && calls.update(&thread, &now))
+        if (kind == CALL_CONNECT && calls.update(&thread, &now))
             count(COUNT_CALLS_FULL);
 #else
         struct call *call = calls.lookup(&thread);
@@ -495,17 +495,17 @@ inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbou
 #else
     struct call *entered = outbound ? calls.lookup(&thread) : 0;
 #endif
-    if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !user_registers(&r))
+    struct settings *s = current_settings();
+    if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !s || !user_registers(s, &r))
         return;
     u64 key = (thread & 0xffffffff00000000ull) | (u32)r.first;
     u64 *id = descriptors.lookup(&key);
     if (!id || !*id)
         return;
-    u32 number = r.number, zero = 0;
-    u8 *kind = call_kinds.lookup(&number), *on = enabled.lookup(&zero);
-    if (!kind || !*kind || *kind > CALL_SENDFILE || !on)
+    u8 kind = kind_of(s, r.number);
+    if (!kind || kind > CALL_SENDFILE)
         return;  // a call that is not followed
-    if (!*on) {
+    if (!s->enabled) {
         struct connection *c = connections.lookup(id);
         if (c)
             c->young = 0;  // its first bytes go by unseen
@@ -516,13 +516,13 @@ inline_always void moved(void *ctx, u64 socket, s64 bytes, u32 flags, int outbou
     now.buffer = r.second;
     now.size = r.third;
     now.fd = r.first;
-    now.blind = *kind == CALL_SENDFILE || flags & MSG_TRUNC;
+    now.blind = kind == CALL_SENDFILE || flags & MSG_TRUNC;
 #if !SEND_TRACEPOINT
     if (entered && entered->connection == *id)
         began_ns = entered->began_ns;
 #endif
     now.began_ns = began_ns || !outbound ? began_ns : bpf_ktime_get_ns();
-    start_walk(ctx, &now, *kind, bytes, thread, socket);
+    follow_call(ctx, s, &now, kind, bytes, thread, socket);
 }
 
 #if SEND_TRACEPOINT

@@ -8,7 +8,7 @@
 #define LONGEST_HEAD 16384
 #define RAW_BYTES 65536   // of one call that are told where a plugin has to find the messages
 #define SHORT_HEAD 128
-#define SPARING 2       // in `enabled`: bytes count, but heads are short
+#define SPARING 2       // of `enabled`: bytes count, but heads are short
 #define SHADOW_HEAD 512  // bytes of a shadow's request that are kept while it waits for its reply
 #define LOCKS 1024
 #define SENDS 16384
@@ -114,6 +114,15 @@ struct cursor {
 
 struct lock { u64 taken, pad[7]; };  // a cache line
 
+// What all programs go by, written by the collector. In one place, for each place less is a cache line less in a call.
+struct settings {
+    u32 stack_at, registers_at;  // see user_registers; 0 where they are not known
+    u32 shadows_made;            // so far: a look into the hash, only where that changed
+    u8 enabled;                  // whether bytes count: for all calls at once
+    u8 pad[3];
+    u8 kinds[512];               // enum call_kind by system call number
+};
+
 struct scratch {
     struct head head;
     u8 data[LONGEST_HEAD + HOLD + TAIL];
@@ -123,13 +132,10 @@ BPF_HASH(descriptors, u64, u64, MAX_CONNECTIONS);              // tgid << 32 | f
 BPF_HASH(connections, u64, struct connection, MAX_CONNECTIONS);
 BPF_F_TABLE("hash", u64, struct shadow, shadows, MAX_CONNECTIONS, 1 /* BPF_F_NO_PREALLOC */);
 BPF_HASH(calls, u64, struct call, 32768);                       // tgid << 32 | tid
-BPF_ARRAY(shadows_made, u32, 1);                                // so far: a look into the hash, only where that changed
 BPF_ARRAY(sends, struct sending, SENDS);                        // by thread
 BPF_TABLE("lru_hash", u64, struct addresses, sockets, 16384);   // sockets that connected, by kernel address
-BPF_ARRAY(call_kinds, u8, 512);                                 // by system call number
-BPF_ARRAY(places, u32, 2);                                      // see user_registers
+BPF_ARRAY(settings, struct settings, 1);
 BPF_ARRAY(ports, u8, 65536);                                    // PORT_*, written before the probes are attached
-BPF_ARRAY(enabled, u8, 1);                                      // whether bytes count: for all calls at once
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(cursors, struct cursor, 1);
 BPF_PERCPU_ARRAY(scratches, struct scratch, 1);
@@ -146,6 +152,19 @@ BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 // path from here on. Without it each step of a walk costs three times the instructions to verify.
 #define blur(slot, x) ({ (slot) = (x); asm volatile("" ::: "memory"); (slot); })
 
+inline_always struct settings *current_settings(void)
+{
+    u32 zero = 0;
+    return settings.lookup(&zero);
+}
+
+inline_always u8 kind_of(struct settings *s, u32 number)
+{
+    u64 place = number;
+    bound(place, sizeof(s->kinds) - 1);  // no call has the last number
+    return s->kinds[place];
+}
+
 inline_always struct sending *sending_of(u64 thread)
 {
     u32 place = thread & (SENDS - 1);
@@ -161,14 +180,13 @@ inline_always void count(u32 cause)
 
 // Threads may use one connection at once, and a walk is not atomic. An atomic add is all that old kernels offer: whoever
 // reads 1 after adding 1 is alone. The holder runs on another CPU with preemption off, for microseconds; should its
-// (virtual) CPU be taken away for long, the walk goes on without.
-inline_always void lock(struct cursor *q)
+// (virtual) CPU be taken away for long, the walk goes on without. What is to be unlocked, LOCKS for nothing.
+inline_always u32 lock(u64 connection)
 {
-    u32 index = q->connection * 0x9e3779b97f4a7c15ull >> 54;
+    u32 index = connection * 0x9e3779b97f4a7c15ull >> 54;
     struct lock *l = locks.lookup(&index);
-    q->lock = LOCKS;
     if (!l)
-        return;
+        return LOCKS;
 #pragma clang loop unroll(disable)
     for (int i = 0; i < LOCK_TRIES; i++) {
         if (*(volatile u64 *)&l->taken) {
@@ -179,17 +197,15 @@ inline_always void lock(struct cursor *q)
             continue;
         }
         __sync_fetch_and_add(&l->taken, 1);
-        if (*(volatile u64 *)&l->taken == 1) {
-            q->lock = index;
-            return;
-        }
+        if (*(volatile u64 *)&l->taken == 1)
+            return index;
         __sync_fetch_and_add(&l->taken, -1);
     }
+    return LOCKS;
 }
 
-inline_always void unlock(struct cursor *q)
+inline_always void unlock(u32 index)
 {
-    u32 index = q->lock;
     struct lock *l = locks.lookup(&index);
     if (l)
         __sync_fetch_and_add(&l->taken, -1);
