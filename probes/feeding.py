@@ -21,7 +21,7 @@ from probes.store.view import Facts, ProcessFacts
 from probes.store.writer import Writer
 
 SHORT_HEAD_BYTES = 128  # SHORT_HEAD of the kernel program
-STEP_S = 0.05  # the longest that a step waits
+STEP_S = 0.1  # the longest that a step waits: how late what the screen asks for may be heard
 INFLIGHT_AFTER_NS = 100_000_000  # what waits for less is no news
 _INFLIGHT_EVERY_NS = 250_000_000
 _SECOND_NS = 1_000_000_000

@@ -32,7 +32,7 @@ from probes.records import Session
 from probes.store.red import DEFAULT_BY, Red
 
 _SECOND_NS = 1_000_000_000
-STEP_S = 0.1  # the longest that a step waits: how late a signal, --for or a gone reader may be noticed
+STEP_S = 0.2  # the longest that a step waits: how late a signal, --for or a gone reader may be noticed
 
 
 class Capture(Protocol):

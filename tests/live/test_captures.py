@@ -39,21 +39,8 @@ ENDED = {"ok", "error", "oneway"}
 @contextmanager
 def tcpdump(path: Path, port: int, *options: str) -> Iterator[None]:
     """All of that port's packets go to `path`, which is complete afterwards."""
-    command = [
-        "tcpdump",
-        *options,
-        "--immediate-mode",
-        "-U",
-        "-s",
-        "0",
-        "-B",
-        "65536",
-        "-w",
-        str(path),
-        "tcp",
-        "port",
-        str(port),
-    ]
+    # Not in immediate mode: its buffer has room for whole packets of the greatest size only, so for few of them.
+    command = ["tcpdump", *options, "-U", "-s", "0", "-B", "65536", "-w", str(path), "tcp", "port", str(port)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "listening on" not in (line := process.stderr.readline()):
@@ -68,11 +55,11 @@ def tcpdump(path: Path, port: int, *options: str) -> Iterator[None]:
 
 
 def wait_until_still(path: Path) -> None:
-    """What tcpdump has not taken yet when it is told to end is lost."""
+    """What tcpdump has not taken yet when it is told to end is lost; the kernel hands it over once a second."""
     before = -1
     while (size := path.stat().st_size) != before:
         before = size
-        time.sleep(1)
+        time.sleep(2.5)
 
 
 def of_capture(path: Path) -> list[Record]:

@@ -280,6 +280,18 @@ async def test_frozen_is_still_and_counts_what_is_new(moving: Moving) -> None:
         assert lines(app)[2:] != before
 
 
+async def test_all_screens_have_asked_what_they_show_by_when_they_freeze(moving: Moving) -> None:
+    async with dashboard(moving.view, moving.clock) as (app, pilot):
+        await press(pilot, "space")
+        frozen = app._frozen
+        assert frozen is not None
+        for key in "234561":
+            await press(pilot, key)
+            app._tick()
+            await press(pilot)
+            assert frozen.asked_ns == frozen.frozen_ns, key
+
+
 async def test_a_frozen_screen_keeps_its_numbers_when_resized(moving: Moving) -> None:
     async with dashboard(moving.view, moving.clock) as (app, pilot):
         await press(pilot, "space")

@@ -47,6 +47,7 @@ class MongoDBPanel(GroupedPanel):
 
     def __init__(self) -> None:
         self._following = Following()
+        self._opcodes: Groups | None = None
         super().__init__()
 
     def forget(self) -> None:
@@ -96,6 +97,7 @@ class MongoDBPanel(GroupedPanel):
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         super().show(view, window, where, now_ns)
+        self._opcodes = view.groups(("opcode",), window, self.its_own(where))  # now: a frozen view is being asked
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
@@ -104,14 +106,14 @@ class MongoDBPanel(GroupedPanel):
         What is open is shown whatever the filter: it may have been opened by a request that does not fit.
         """
         if self._shown is not None:
-            view, window, where, now_ns = self._shown
+            view, window, _, now_ns = self._shown
             self._following.update(view)
             self.query_one(LivesLines).show(lives_lines(view, self._following, window, now_ns))
             if self.has_class("tall"):
                 self.query_one(OpenTable).show(view, self._following.lives, now_ns)
             opcodes = self.query_one("#mongodb-opcodes", TextLines)
-            groups = view.groups(("opcode",), window, self.its_own(where))
-            opcodes.show([opcodes_line(groups, self._following.lives, opcodes.size.width)])
+            if self._opcodes is not None:
+                opcodes.show([opcodes_line(self._opcodes, self._following.lives, opcodes.size.width)])
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
         if not isinstance(message.table, OpenTable):
