@@ -16,6 +16,7 @@ from probes.records import Head
 from probes.scope import PortUse, Scope
 from probes.sources.framing import ConnectionFraming
 from tests.framing import messages as m
+from tests.framing.conftest import LACKING
 from tests.framing.corpus import CUTS, OTHERS, SPLITS
 from tests.framing.player import (
     End,
@@ -101,6 +102,11 @@ def test_the_verifier_accepts_whatever_is_looked_for(everywhere: PortUse, by_por
     if everywhere or by_port:
         scope = Scope(everywhere, {9999: by_port} if by_port else {})
         Kernel(head_bytes=16384, ring_bytes=1 << 20, max_connections=64, scope=scope).close()
+
+
+@pytest.mark.parametrize("lacking", LACKING.values(), ids=LACKING)
+def test_it_fits_the_stack_of_a_program_as_built_for_aarch64(lacking: tuple[str, ...]) -> None:
+    Kernel(head_bytes=16384, ring_bytes=1 << 20, max_connections=64, without=("X86_64", *lacking)).close()
 
 
 def test_ignored_connections_are_told_with_a_reason(watch: Watch) -> None:

@@ -96,18 +96,10 @@ inline_always void verify(u32 tgid, u32 reason)
 
 #if SOCKET_TRACEPOINTS
 
-// Of struct pt_regs, from REGISTERS_FROM on.
-struct registers {
-#if X86_64
-#define REGISTERS_FROM 96
+// What a system call came with.
+struct registers { u64 first, second, third; u32 number; };
+
 #define USER_CS 0x33  // of 64 bits: other calls have other numbers
-    u64 third, second, first, number, ip, cs;
-#else
-#define REGISTERS_FROM 0
-    u64 result, second, third, x[28], sp, pc, state, first;
-    s32 number;
-#endif
-};
 
 // raw sys_enter, only until it has run once: where a task keeps its stack, and where on it the registers are that a
 // call came with. The same for all tasks of a kernel, and told by no header that is there.
@@ -138,13 +130,28 @@ inline_always int user_registers(struct settings *s, struct registers *r)
         return 0;
     u64 base = 0;
     bpf_probe_read_kernel(&base, sizeof(base), (void *)(bpf_get_current_task() + s->stack_at));
-    if (bpf_probe_read_kernel(r, sizeof(*r), (void *)(base + s->registers_at + REGISTERS_FROM)))
-        return 0;
+    base += s->registers_at;
+    // Of struct pt_regs.
 #if X86_64
-    return r->cs == USER_CS;
+    struct { u64 dx, si, di, orig_ax, ip, cs; } saved = {};
+    if (bpf_probe_read_kernel(&saved, sizeof(saved), (void *)(base + 96)) || saved.cs != USER_CS)
+        return 0;
+    r->first = saved.di;
+    r->second = saved.si;
+    r->third = saved.dx;
+    r->number = saved.orig_ax;
 #else
-    return 1;
+    struct { u64 x1, x2; } saved = {};
+    struct { u64 orig_x0; u32 syscallno, pad; } call = {};
+    if (bpf_probe_read_kernel(&saved, sizeof(saved), (void *)(base + 8)) ||
+        bpf_probe_read_kernel(&call, sizeof(call), (void *)(base + 272)))
+        return 0;
+    r->first = call.orig_x0;
+    r->second = saved.x1;
+    r->third = saved.x2;
+    r->number = call.syscallno;
 #endif
+    return 1;
 }
 
 #endif

@@ -146,7 +146,9 @@ BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 #define inline_always static inline __attribute__((always_inline))
 // Keeps clang from proving away a bound that the verifier needs to see.
 #define opaque(x) asm volatile("" : "+r"(x))
-#define bound(x, most) do { opaque(x); if ((x) > (most)) (x) = (most); } while (0)
+// In one, so that nothing comes between the comparison and the register that it is about: until Linux 6.9 the verifier
+// does not know of the copy on the stack what was found of the one in the register. `x` has 64 bits, `most` is constant.
+#define bound(x, most) asm volatile("if %0 <= %1 goto +1; %0 = %1" : "+r"(x) : "i"(most))
 
 // For the verifier: a value that went through memory is any value, so that paths which differ in nothing else are one
 // path from here on. Without it each step of a walk costs three times the instructions to verify.

@@ -69,7 +69,7 @@ inline_always int usual_shadow(struct piece *p, struct connection *c, struct str
     if (p->outbound) {
         if (h->request_first_ns)
             return 0;  // there are several at once
-        bound(bytes, SHADOW_HEAD);  // for the verifier
+        bound(bytes, SHADOW_HEAD - HOLD);  // as many as a walk keeps
         if (bpf_probe_read_user(h->data, bytes, (void *)p->base) || bytes < 21 ||
             !is_whole(c, s, h->data, bytes, p->bytes, 1) || may_be_oneway(c, h->data, bytes))
             return 0;
