@@ -47,7 +47,6 @@ class MongoDBPanel(GroupedPanel):
 
     def __init__(self) -> None:
         self._following = Following()
-        self._opcodes: Groups | None = None
         super().__init__()
 
     def forget(self) -> None:
@@ -97,10 +96,10 @@ class MongoDBPanel(GroupedPanel):
 
     def show(self, view: View, window: Window, where: Where, now_ns: int) -> None:
         super().show(view, window, where, now_ns)
-        self._opcodes = view.groups(("opcode",), window, self.its_own(where))  # now: a frozen view is being asked
-        self.call_after_refresh(self._follow)
+        # Asked now: a view that freezes has to be.
+        self.call_after_refresh(self._follow, view.groups(("opcode",), window, self.its_own(where)))
 
-    def _follow(self) -> None:
+    def _follow(self, by_opcode: Groups) -> None:
         """Read what was opened and closed since, which takes long: the rest of the screen is there before.
 
         What is open is shown whatever the filter: it may have been opened by a request that does not fit.
@@ -112,8 +111,7 @@ class MongoDBPanel(GroupedPanel):
             if self.has_class("tall"):
                 self.query_one(OpenTable).show(view, self._following.lives, now_ns)
             opcodes = self.query_one("#mongodb-opcodes", TextLines)
-            if self._opcodes is not None:
-                opcodes.show([opcodes_line(self._opcodes, self._following.lives, opcodes.size.width)])
+            opcodes.show([opcodes_line(by_opcode, self._following.lives, opcodes.size.width)])
 
     def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
         if not isinstance(message.table, OpenTable):

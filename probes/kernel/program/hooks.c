@@ -245,8 +245,8 @@ int on_enter(struct enter_context *ctx)
 inline_always void follow_call(void *ctx, struct settings *s, struct call *call, u8 kind, s64 moved, u64 thread,
                                u64 socket)
 {
-    u32 zero = 0, locked = lock(call->connection);
     u64 now = bpf_ktime_get_ns();
+    u32 zero = 0, locked = lock(call->connection);
     int outbound = kind == CALL_WRITE || kind == CALL_WRITEV || kind == CALL_SENDMSG || kind == CALL_SENDFILE;
     struct cursor *q = cursors.lookup(&zero);
     if (!q || usual(s, call, kind, moved, outbound, thread >> 32, now)) {
@@ -269,15 +269,10 @@ inline_always void follow_call(void *ctx, struct settings *s, struct call *call,
     q->vectors = 1;
     q->base = call->buffer;
     q->segment = moved;
-    if (!q->blind && kind >= CALL_READV && kind != CALL_RECVFROM) {
-        q->vector = call->buffer;
-        q->vectors = call->size;
-        if (kind == CALL_RECVMSG || kind == CALL_SENDMSG) {
-            struct { u64 name, name_length, vector, vectors; } message = {};  // struct user_msghdr
-            bpf_probe_read_user(&message, sizeof(message), (void *)call->buffer);
-            q->vector = message.vector;
-            q->vectors = message.vectors;
-        }
+    if (!q->blind && has_vectors(kind)) {
+        u64 vectors;
+        q->vector = vector_of(call, kind, &vectors);
+        q->vectors = vectors;
         q->segment = 0;
         q->at = -1;  // the first step takes vector 0
     }

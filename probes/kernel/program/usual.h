@@ -8,19 +8,29 @@
 // One buffer of a call: `bytes` from `base` on, all that the call moved.
 struct piece { u64 base, connection, first_ns, last_ns; u32 bytes, tgid; u8 outbound; };
 
+inline_always int has_vectors(u8 kind) { return kind >= CALL_READV && kind != CALL_RECVFROM; }
+
+// The iovecs of such a call, and how many.
+inline_always u64 vector_of(struct call *call, u8 kind, u64 *vectors)
+{
+    *vectors = call->size;
+    if (kind != CALL_RECVMSG && kind != CALL_SENDMSG)
+        return call->buffer;
+    struct { u64 name, name_length, vector, vectors; } message = {};  // struct user_msghdr
+    bpf_probe_read_user(&message, sizeof(message), (void *)call->buffer);
+    *vectors = message.vectors;
+    return message.vector;
+}
+
 // Where the call's bytes are, if in one buffer. 0 where they are not.
 inline_always int one_buffer(struct call *call, u8 kind, u64 bytes, u64 *base)
 {
     *base = call->buffer;
-    if (kind < CALL_READV || kind == CALL_RECVFROM)
+    if (!has_vectors(kind))
         return 1;
-    if (kind == CALL_RECVMSG || kind == CALL_SENDMSG) {
-        struct { u64 name, name_length, vector, vectors; } message = {};  // struct user_msghdr
-        bpf_probe_read_user(&message, sizeof(message), (void *)call->buffer);
-        *base = message.vector;
-    }
+    u64 vectors;
     struct { u64 base, length; } v = {};
-    bpf_probe_read_user(&v, sizeof(v), (void *)*base);
+    bpf_probe_read_user(&v, sizeof(v), (void *)vector_of(call, kind, &vectors));
     *base = v.base;
     return v.length >= bytes;
 }
